@@ -1,0 +1,1 @@
+"""Moments in; estimates, intervals and checks of an A/B test out."""

@@ -1,0 +1,1 @@
+"""Rows, where they live, in; small mergeable reductions out."""

@@ -1,0 +1,1 @@
+"""An experiment file in; a plan checked against the real tables out."""

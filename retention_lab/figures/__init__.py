@@ -1,0 +1,1 @@
+"""A result and an optional Axes in; the Axes out."""
