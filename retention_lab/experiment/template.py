@@ -1,0 +1,213 @@
+"""A name, and perhaps a table of units, in; the text of a first experiment file out."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from retention_lab.errors import PlanError, SpecError, did_you_mean
+from retention_lab.experiment.spec import Data, Spec
+
+NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_\-]*$")
+MOST_LEVELS = 20
+
+TWIN = """\
+# Run it:      retention-lab run {name}
+# Check it:    retention-lab validate {name}
+# Every key:   docs/experiment-file.md
+schema: 1
+name: {name}                   # must be the file's name
+title: {{en: "A first experiment", zh: "第一个实验"}}
+question: {{en: "Does the coupon bring customers back within 30 days?", zh: "优惠券能让顾客在30天内回来吗？"}}
+owner: growth
+
+# The simulated shop: made on this machine at the first run, the same for everyone.
+# Your own tables: paths or globs of Parquet or CSV files, relative to the project.
+data:
+  assignments: {{table: "{twin}/assignments", at: assigned_at}}   # who entered which arm, and when
+  events:
+    orders: {{table: "{twin}/orders", at: ordered_at}}            # what they did, and when
+  as_of: {as_of}               # last complete day: younger windows are left out, not counted as 0
+  timezone: UTC
+
+design:
+  unit: customer_id
+  arm: arm
+  control: none
+  # expected_split: {{none: 1, c10: 1, c20: 1}}    # how arms were drawn; equal if not said
+
+metrics:
+  # The primary metric decides. Say it, its window and its direction before you look.
+  - {{name: repurchase_30d, kind: retention, event: orders, within: 30d, role: primary}}
+  - {{name: revenue_30d, kind: sum, event: orders, value: revenue, within: 30d, cap: {{quantile: 0.999}}}}
+  - {{name: orders_30d, kind: count, event: orders, within: 30d}}
+  - {{name: order_value, kind: ratio, numerator: revenue_30d, denominator: orders_30d}}
+  # A guardrail may not get worse by more than its margin:
+  # - {{name: returned, kind: mean, value: COLUMN, role: guardrail, direction: decrease, margin: 0.01}}
+
+segments: [region]             # levels known before exposure; results are shown for each
+
+inference: {{alpha: 0.05, correction: holm}}
+privacy: {{min_cell: 20}}        # smaller groups are not shown
+report: {{languages: [en, zh]}}
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one look at a column of the units table shows."""
+
+    name: str
+    kind: str  # number | yes_no | text | other
+    missing: int
+    levels: int
+    unique: bool
+
+
+def template(name: str) -> str:
+    """A commented experiment file on the simulated shop; it validates and runs as it is."""
+    _check(name)
+    return TWIN.format(name=name, twin=TWIN_DATA, as_of=TWIN_AS_OF)
+
+
+def template_for(name: str, units: str, arm: str, control: str, root: Path) -> str:
+    """A commented experiment file on the table `units`, one row a unit.
+
+    The table is looked at once: the first number that is not an id becomes the primary metric,
+    the other columns are listed as comments to choose from.
+
+    Raises DataError where there is no such table, PlanError for an absent arm column or control.
+    """
+    _check(name)
+    columns, arms = _look(units, arm, root)
+    if control not in arms:
+        held = ", ".join(arms[:MOST_LEVELS])
+        hint = did_you_mean(control, arms)
+        raise PlanError(f"column {arm!r} of {units} holds no {control!r}{hint} (it holds: {held})")
+    unit = next((c.name for c in columns if c.unique and c.missing == 0), None)
+    numbers = [c for c in columns if c.kind in ("number", "yes_no") and not _is_id(c)]
+    if not numbers:
+        raise PlanError(f"{units} has no column of numbers or yes/no to make a metric of")
+    groups = [c for c in columns if c.kind == "text" and 2 <= c.levels <= MOST_LEVELS]
+    lines = [
+        f"# Run it:      retention-lab run {name}",
+        f"# Check it:    retention-lab validate {name}",
+        "# Every key:   docs/experiment-file.md",
+        "schema: 1",
+        f"name: {name}                   # must be the file's name",
+        f"title: {_quote(name.replace('-', ' ').replace('_', ' ').capitalize())}",
+        'question: "What should be better in which arm, by how much, and why?"',
+        "",
+        "data:",
+        f"  units: {_quote(units)}       # one row a unit",
+        "",
+        "design:",
+        f"  unit: {_quote(unit)}" if unit else "  # unit: COLUMN             # who is randomised",
+        f"  arm: {_quote(arm)}",
+        f"  control: {_quote(control)}",
+        f"  # expected_split: {{{', '.join(f'{_quote(a)}: 1' for a in arms[:MOST_LEVELS])}}}"
+        "   # how arms were drawn; equal if not said",
+        "",
+        "metrics:",
+        "  # The primary metric decides. This one is only the table's first number: choose yours,",
+        "  # and only columns that were measured after the arm was given.",
+        f"  - {_metric(numbers[0], 'primary')}",
+        *(f"  # - {_metric(c)}" for c in numbers[1:]),
+        "",
+        "# Groups known before the arm was given; results are shown for each.",
+        f"segments: []                 # e.g. [{', '.join(_quote(c.name) for c in groups)}]",
+        "",
+        "inference: {alpha: 0.05, correction: holm}",
+        "privacy: {min_cell: 20}        # smaller groups are not shown",
+        "report: {languages: [en, zh]}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def write_new(text: str, name: str, root: Path) -> Path:
+    """Write `text` to ``experiments/NAME.yaml`` under `root`; refuses to overwrite."""
+    path = root / "experiments" / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise SpecError(f"{path} is there already; choose another name, or edit it") from None
+    return path
+
+
+def _check(name: str) -> None:
+    if not NAME.match(name):
+        raise SpecError(f"{name!r} cannot be a name: a letter, then letters, digits, '-' or '_'")
+
+
+def _look(units: str, arm: str, root: Path) -> tuple[list[Column], list[str]]:
+    """Every column but the arm's, and the arms, as text, sorted."""
+    from retention_lab.data.source import Source
+
+    source = Source(Data(units=units), root / "experiments", root)
+    relation = source.table(units).to_native()
+    names = relation.columns
+    if arm not in names:
+        raise PlanError(f"column {arm!r} is not in {units}{did_you_mean(arm, names)}")
+    arms = [
+        str(row[0]) for row in relation.project(_sql(arm)).distinct().fetchall() if row[0] is not None
+    ]
+    shown = [(n, str(t)) for n, t in zip(names, relation.types, strict=True) if n != arm]
+    asked = ", ".join(
+        f"count({_sql(n)}), count(distinct {_sql(n)}), "
+        f"{f'count(*) filter ({_sql(n)} not in (0, 1))' if _number(t) else '1'}"
+        for n, t in shown
+    )
+    rows, *counts = relation.aggregate(f"count(*), {asked}").fetchall()[0]
+    columns = []
+    for (name, dtype), i in zip(shown, range(0, len(counts), 3), strict=True):
+        there, levels, others = counts[i : i + 3]
+        kind = "other"
+        if dtype == "BOOLEAN" or (_number(dtype) and others == 0 and levels == 2):
+            kind = "yes_no"
+        elif _number(dtype):
+            kind = "number"
+        elif dtype.startswith(("VARCHAR", "ENUM")):
+            kind = "text"
+        columns.append(Column(name, kind, rows - there, levels, levels == rows))
+    return columns, sorted(arms)
+
+
+def _number(dtype: str) -> bool:
+    return dtype.endswith("INT") or dtype in (
+        "INTEGER", "UINTEGER", "DOUBLE", "FLOAT",
+    ) or dtype.startswith("DECIMAL")
+
+
+def _is_id(column: Column) -> bool:
+    return bool(re.search(r"(^|_)id$", column.name.lower()))
+
+
+def _sql(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _metric(column: Column, role: str | None = None) -> str:
+    name = re.sub(r"[^A-Za-z0-9_\-]", "_", column.name)
+    if not NAME.match(name):
+        name = f"m_{name}"
+    parts = [f"name: {name}", f"kind: {'proportion' if column.kind == 'yes_no' else 'mean'}"]
+    if name != column.name:
+        parts.append(f"value: {_quote(column.name)}")
+    if column.missing:
+        parts.append("missing: drop")
+    if role:
+        parts.append(f"role: {role}")
+    note = f"   # {column.missing} values are missing: error | drop | zero" if column.missing else ""
+    return f"{{{', '.join(parts)}}}{note}"
+
+
+def _quote(text: str) -> str:
+    """`text` as a YAML word, in quotes where it needs them."""
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_/.\-]*", text) is not None
+    truth = text.lower() in ("yes", "no", "on", "off", "true", "false", "null", "y", "n")
+    return text if plain and not truth else json.dumps(text, ensure_ascii=False)
