@@ -49,7 +49,9 @@ def parse(text: str, where: str = "the file") -> tuple[dict[str, Any], Lines]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise SpecError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+        raise SpecError(
+            f"{where}{line}: not valid YAML: {getattr(error, 'problem', error)}"
+        ) from None
     if not isinstance(node, yaml.MappingNode):
         raise SpecError(f"{where}: an experiment file is a list of 'key: value' lines")
     lines: Lines = {}

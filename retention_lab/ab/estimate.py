@@ -1,0 +1,175 @@
+"""Moments of one cell in; a level, a difference and a relative lift with intervals out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import special
+
+from retention_lab.data.moments import Moments
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Level:
+    """An arm's mean or ratio: `estimate`, the `variance` of that estimate, from `n` units."""
+
+    estimate: float
+    variance: float
+    n: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Estimate:
+    """An estimate with its interval and p-value; None where there is none, and `note` says why."""
+
+    estimate: float | None = None
+    std_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    note: str | None = None
+
+
+UNBOUNDED = (
+    "unbounded: the baseline is not clearly different from zero, "
+    "so a relative change has no finite interval"
+)
+TOO_FEW = "too_few_units: an arm has fewer than two units"
+NO_VARIANCE = "zero_variance: every unit has the same value, so there is no error to compare with"
+EMPTY = "empty_arm: the arm has no units"
+NOT_FINITE = "not_finite: the values are infinite, NaN or too large to add up"
+
+
+def mean_level(m: Moments, cell: int | None, column: str) -> Level:
+    """Mean of `column` in the cell at position `cell`; variance s^2 / n with s^2 over n - 1."""
+    if cell is None:
+        return Level(math.nan, math.nan, 0)
+    i = m.pair(column)
+    n = int(m.n[cell, i])
+    mean, spread = float(m.mean_x[cell, i]), float(m.comoment[cell, i])
+    if n < 2:
+        return Level(mean if n else math.nan, math.nan, n)
+    return Level(mean, _variance(spread, n, mean) / n, n)
+
+
+def ratio_level(m: Moments, cell: int | None, numerator: str, denominator: str) -> Level:
+    """Ratio of two means, with the variance of its linearisation (delta method).
+
+    R = x / y; variance (s_xx - 2 R s_xy + R^2 s_yy) / (n y^2), the variance of the mean of
+    (X - R Y) / y. Source: Deng, Knoblich and Lu (2018), "Applying the Delta Method in Metric
+    Analytics", KDD '18, section 2.
+    """
+    if cell is None:
+        return Level(math.nan, math.nan, 0)
+    xx, yy, xy = m.pair(numerator), m.pair(denominator), m.pair(numerator, denominator)
+    n = int(m.n[cell, xy])
+    x, y = float(m.mean_x[cell, xy]), float(m.mean_y[cell, xy])
+    if n == 0 or y == 0.0:
+        return Level(math.nan, math.nan, n)
+    ratio = x / y
+    if n < 2:
+        return Level(ratio, math.nan, n)
+    parts = (
+        float(m.comoment[cell, xx]),
+        -2.0 * ratio * float(m.comoment[cell, xy]),
+        ratio**2 * float(m.comoment[cell, yy]),
+    )
+    spread = max(math.fsum(parts), 0.0)
+    if spread <= 8 * EPS * sum(abs(p) for p in parts):
+        spread = 0.0
+    return Level(ratio, spread / (n - 1) / n / y**2, n)
+
+
+def _variance(spread: float, n: int, mean: float) -> float:
+    """Sample variance; 0 where the spread is below what doubles near `mean` can hold apart."""
+    variance = spread / (n - 1)
+    return 0.0 if variance <= (4 * EPS * abs(mean)) ** 2 else variance
+
+
+def level_interval(a: Level, alpha: float) -> Estimate:
+    """Interval of one arm's level by Student's t with n - 1 degrees of freedom."""
+    reason = _cannot(a)
+    if reason is not None:
+        return Estimate(note=reason)
+    if a.n < 2 or a.variance == 0.0:
+        return Estimate(a.estimate, note=TOO_FEW if a.n < 2 else NO_VARIANCE)
+    std_error = math.sqrt(a.variance)
+    half = critical(a.n - 1.0, alpha) * std_error
+    return Estimate(a.estimate, std_error, a.estimate - half, a.estimate + half)
+
+
+def difference(arm: Level, base: Level, alpha: float) -> Estimate:
+    """arm - base by Welch's unequal-variances t test.
+
+    Source: Welch (1947), Biometrika 34, 28-35; degrees of freedom by Satterthwaite (1946).
+    """
+    reason = _cannot(arm) or _cannot(base)
+    if reason is not None:
+        return Estimate(note=reason)
+    estimate = arm.estimate - base.estimate
+    if not math.isfinite(estimate):
+        return Estimate(note=NOT_FINITE)
+    if min(arm.n, base.n) < 2:
+        return Estimate(estimate, note=TOO_FEW)
+    std_error = math.sqrt(arm.variance + base.variance)
+    if std_error == 0.0:
+        return Estimate(estimate, note=NO_VARIANCE)
+    df = welch_df(arm, base)
+    half = critical(df, alpha) * std_error
+    p_value = 2.0 * float(special.stdtr(df, -abs(estimate) / std_error))
+    return Estimate(estimate, std_error, estimate - half, estimate + half, p_value)
+
+
+def relative_lift(arm: Level, base: Level, alpha: float) -> Estimate:
+    """(arm - base) / |base| with Fieller's interval from the same test as the difference.
+
+    The interval holds every lift that the test at `alpha` does not reject, so it excludes 0 exactly
+    where the p-value is below `alpha`. It is unbounded where the base itself is not clearly
+    different from 0: then there is no number, and the note says so.
+    Source: Fieller (1954), JRSS B 16(2), 175-185.
+    """
+    whole = difference(arm, base, alpha)
+    if whole.std_error is None or whole.estimate is None:
+        return Estimate(note=whole.note)
+    t = critical(welch_df(arm, base), alpha)
+    size = abs(base.estimate)
+    if size <= t * math.sqrt(base.variance):
+        return Estimate(note=UNBOUNDED)
+    # Everything in units of the base's size, so that nothing overflows on the way.
+    lift = whole.estimate / size
+    rho = arm.estimate / base.estimate
+    v_arm = (math.sqrt(arm.variance) / size) ** 2
+    v_base = (math.sqrt(base.variance) / size) ** 2
+    a = 1.0 - t**2 * v_base
+    root = t * math.sqrt(max(v_arm * a + rho**2 * v_base, 0.0))
+    ends = ((rho - root) / a - 1.0, (rho + root) / a - 1.0)
+    low, high = ends if base.estimate > 0 else (-ends[1], -ends[0])
+    std_error = math.sqrt(v_arm + rho**2 * v_base)
+    if not all(map(math.isfinite, (lift, low, high, std_error))):
+        return Estimate(note=UNBOUNDED)
+    return Estimate(lift, std_error, low, high, whole.p_value)
+
+
+def welch_df(arm: Level, base: Level) -> float:
+    """Satterthwaite's degrees of freedom of the difference of two means."""
+    # Relative to the larger variance: squares of tiny variances would vanish.
+    top = max(arm.variance, base.variance)
+    a, b = arm.variance / top, base.variance / top
+    return float((a + b) ** 2 / (a**2 / (arm.n - 1) + b**2 / (base.n - 1)))
+
+
+def critical(df: float, alpha: float) -> float:
+    """Two-sided critical value of Student's t."""
+    return float(special.stdtrit(df, 1.0 - alpha / 2.0))
+
+
+def _cannot(level: Level) -> str | None:
+    if level.n == 0:
+        return EMPTY
+    if not math.isfinite(level.estimate) or (level.n > 1 and not math.isfinite(level.variance)):
+        return NOT_FINITE
+    return None

@@ -1,0 +1,153 @@
+"""Tables and column names in; the counts that a plan is checked by out, by small SQL queries.
+
+Plain SQL, where reductions use Narwhals: a Narwhals expression with a constant makes DuckDB import
+pandas, which costs more than everything that `validate` may spend.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from retention_lab.data.source import Source, quoted
+from retention_lab.data.times import HOUR
+from retention_lab.experiment.needs import Column
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ValueLook:
+    """What one look says of a unit column: missing, not finite, and not 0 or 1."""
+
+    missing: int
+    not_finite: int
+    not_binary: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnitLook:
+    """What one look says of the table of units or assignments."""
+
+    rows: int
+    by_arm: dict[str | None, int]
+    without_unit: int
+    without_time: int
+    first: dt.datetime | None
+    last: dt.datetime | None
+    later: int
+    mature: dict[int, int]
+    values: dict[str, ValueLook]
+
+
+def look_at_units(
+    source: Source,
+    ref: str,
+    *,
+    arm: str,
+    unit: str | None,
+    at: str | None,
+    end: int | None,
+    columns: Sequence[Column],
+) -> UnitLook:
+    """One scan of the table `ref`, by arm. `end` is the end of as_of in microseconds UTC."""
+    own = [c for c in columns if c.how == "value"]
+    spans = sorted({c.matures for c in columns if c.matures is not None})
+    time = f"epoch_us({quoted(at)}::timestamptz)" if at is not None else None
+    wanted = [f"{quoted(arm)}::varchar as arm", "count(*) as n"]
+    wanted.append(f"count(*) - count({quoted(unit)}) as no_unit" if unit else "0 as no_unit")
+    if time is not None:
+        wanted += [f"count(*) - count({time}) as no_time", f"min({time}) as a", f"max({time}) as b"]
+        limit = end if end is not None else 2**62
+        wanted.append(f"count(*) filter ({time} >= {limit}) as later")
+        wanted += [
+            f"count(*) filter ({time} < {limit} and {time} + {h * HOUR} <= {limit}) as mature_{h}"
+            for h in spans
+        ]
+    for i, c in enumerate(own):
+        x = f"{quoted(c.value or c.name)}::double"
+        odd = f"{x} not in (0, 1)" if c.binary else "false"
+        wanted += [
+            f"count(*) - count({x}) as missing_{i}",
+            f"count(*) filter (not isfinite({x})) as infinite_{i}",
+            f"count(*) filter ({odd}) as odd_{i}",
+        ]
+    rows = source.query(f"select {', '.join(wanted)} from t group by 1", t=ref)
+
+    def total(name: str) -> int:
+        return int(sum(r[name] for r in rows))
+
+    def extreme(name: str, pick: Any) -> dt.datetime | None:
+        known = [r[name] for r in rows if r.get(name) is not None]
+        if not known:
+            return None
+        return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=pick(known))
+
+    return UnitLook(
+        rows=total("n"),
+        by_arm={r["arm"]: int(r["n"]) for r in rows},
+        without_unit=total("no_unit"),
+        without_time=total("no_time") if time else 0,
+        first=extreme("a", min),
+        last=extreme("b", max),
+        later=total("later") if time else 0,
+        mature={h: total(f"mature_{h}") for h in spans} if time else {},
+        values={
+            c.name: ValueLook(
+                missing=total(f"missing_{i}"),
+                not_finite=total(f"infinite_{i}"),
+                not_binary=total(f"odd_{i}"),
+            )
+            for i, c in enumerate(own)
+        },
+    )
+
+
+def repeated_units(source: Source, ref: str, unit: str, arm: str) -> tuple[int, int]:
+    """How many units stand in more than one row, and how many of them in more than one arm."""
+    u, a = quoted(unit), quoted(arm)
+    counts = source.query(f"select count({u}) as n, count(distinct {u}) as d from t", t=ref)[0]
+    if counts["n"] == counts["d"]:
+        return 0, 0
+    found = source.query(
+        f"select count(*) as repeated, count(*) filter (arms > 1) as crossed from (select "
+        f"count(*) as n, count(distinct {a}) as arms from t where {u} is not null group by {u}) "
+        f"where n > 1",
+        t=ref,
+    )[0]
+    return int(found["repeated"]), int(found["crossed"])
+
+
+def level_counts(source: Source, ref: str, segments: Sequence[str]) -> dict[str, int]:
+    """How many different levels each segment column has."""
+    if not segments:
+        return {}
+    wanted = ", ".join(f"count(distinct {quoted(s)}) as s{i}" for i, s in enumerate(segments))
+    found = source.query(f"select {wanted} from t", t=ref)[0]
+    return {s: int(found[f"s{i}"]) for i, s in enumerate(segments)}
+
+
+def has_event_after(
+    source: Source, units: str, unit: str, at: str, events: str, events_at: str
+) -> bool:
+    """Whether any unit has an event after its exposure."""
+    found = source.query(
+        f"select 1 as found from e join t using ({quoted(unit)}) where "
+        f"e.{quoted(events_at)}::timestamptz > t.{quoted(at)}::timestamptz limit 1",
+        t=units,
+        e=events,
+    )
+    return bool(found)
+
+
+def event_faults(source: Source, ref: str, values: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Missing and not finite values of the columns `values` of an event table."""
+    if not values:
+        return {}
+    wanted = ", ".join(
+        f"count(*) - count({quoted(v)}) as m{i}, "
+        f"count(*) filter (not isfinite({quoted(v)}::double)) as f{i}"
+        for i, v in enumerate(values)
+    )
+    found = source.query(f"select {wanted} from t", t=ref)[0]
+    return {v: (int(found[f"m{i}"]), int(found[f"f{i}"])) for i, v in enumerate(values)}

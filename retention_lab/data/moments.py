@@ -1,0 +1,235 @@
+"""Counts, means and co-moments per cell in; the same, merged, rolled up, saved or loaded, out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from functools import reduce as fold
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from retention_lab.errors import DataError, did_you_mean
+
+FORMAT = 1
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Pair = tuple[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """The first reduction: for C cells and P pairs of columns, enough to compare means.
+
+    ======== ======= ==================================================================
+    cells    C       levels, one for each of `keys` (arm first)
+    size     C       units in the cell, missing values or not
+    n        C x P   units in which both columns of the pair are known
+    mean_x   C x P   mean of the pair's first column over those units
+    mean_y   C x P   mean of its second column over the same units
+    comoment C x P   sum of (x - mean_x) (y - mean_y) over the same units
+    ======== ======= ==================================================================
+
+    `definition` says what the columns are (windows, caps, as_of ...): reductions merge only where
+    it is the same. Cells are combined by the pairwise update of Chan, Golub and LeVeque (1983),
+    "Algorithms for computing the sample variance", The American Statistician 37(3), 242-247.
+    """
+
+    keys: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    cells: tuple[tuple[str, ...], ...]
+    size: Counts
+    n: Counts
+    mean_x: Floats
+    mean_y: Floats
+    comoment: Floats
+    definition: str = ""
+
+    def __post_init__(self) -> None:
+        shape = (len(self.cells), len(self.pairs))
+        for name in ("n", "mean_x", "mean_y", "comoment"):
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
+        for name in ("size", "n", "mean_x", "mean_y", "comoment"):
+            getattr(self, name).flags.writeable = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(c for p in self.pairs for c in p))
+
+    @property
+    def units(self) -> int:
+        """Units in all cells together."""
+        return int(self.size.sum())
+
+    def levels(self, key: str) -> tuple[str, ...]:
+        """The levels that `key` takes, sorted."""
+        position = self._position(key)
+        return tuple(sorted({cell[position] for cell in self.cells}))
+
+    def pair(self, x: str, y: str | None = None) -> int:
+        """The position of the pair (x, y), or of (x, x); KeyError where it was not reduced."""
+        wanted = (x, x if y is None else y)
+        if wanted not in self.pairs:
+            raise KeyError(f"the reduction does not hold the pair {wanted}")
+        return self.pairs.index(wanted)
+
+    def roll_up(self, *keys: str) -> Moments:
+        """The margins over `keys`: cells that agree in all of them are combined."""
+        positions = [self._position(k) for k in keys]
+        labels = [tuple(cell[i] for i in positions) for cell in self.cells]
+        return _combine(dataclasses.replace(self, keys=keys, cells=tuple(labels)))
+
+    def where(self, key: str, level: str) -> Moments:
+        """The cells in which `key` is `level`."""
+        position = self._position(key)
+        kept = [i for i, cell in enumerate(self.cells) if cell[position] == level]
+        return self._rows(kept)
+
+    def cell(self, *levels: str) -> int | None:
+        """The position of the cell with these levels, or None."""
+        return self.cells.index(levels) if levels in self.cells else None
+
+    def save(self, path: str | Path) -> None:
+        """Write one Parquet file; `load` reads it back to the last bit."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from retention_lab import __version__
+
+        columns: dict[str, Any] = {
+            f"key {k}": pa.array([c[i] for c in self.cells], pa.string())
+            for i, k in enumerate(self.keys)
+        }
+        columns["size"] = pa.array(self.size)
+        for name in ("n", "mean_x", "mean_y", "comoment"):
+            flat = pa.array(np.ascontiguousarray(getattr(self, name)).ravel())
+            columns[name] = pa.FixedSizeListArray.from_arrays(flat, max(len(self.pairs), 1))
+        content = {
+            "format": FORMAT,
+            "keys": self.keys,
+            "pairs": self.pairs,
+            "definition": self.definition,
+            "version": __version__,
+        }
+        table = pa.table(columns).replace_schema_metadata({"moments": json.dumps(content)})
+        pq.write_table(table, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Moments:
+        """Read what `save` wrote; DataError for any other file."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} is not a saved reduction: {error}") from None
+        content = json.loads((table.schema.metadata or {}).get(b"moments", b"{}"))
+        if content.get("format") != FORMAT:
+            raise DataError(f"{path} is not a saved reduction of format {FORMAT}")
+        keys = tuple(content["keys"])
+        pairs = tuple((x, y) for x, y in content["pairs"])
+
+        def matrix(name: str) -> Any:
+            flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            return flat.reshape(table.num_rows, len(pairs)).copy()
+
+        return cls(
+            keys=keys,
+            pairs=pairs,
+            cells=tuple(zip(*(table[f"key {k}"].to_pylist() for k in keys), strict=True)),
+            size=table["size"].to_numpy().copy(),
+            n=matrix("n"),
+            mean_x=matrix("mean_x"),
+            mean_y=matrix("mean_y"),
+            comoment=matrix("comoment"),
+            definition=content["definition"],
+        )
+
+    def _position(self, key: str) -> int:
+        if key not in self.keys:
+            hint = did_you_mean(key, self.keys)
+            raise KeyError(f"the reduction is not split by {key!r}{hint}")
+        return self.keys.index(key)
+
+    def _rows(self, rows: Sequence[int]) -> Moments:
+        index = np.asarray(rows, dtype=np.intp)
+        arrays = {k: getattr(self, k)[index] for k in _ARRAYS}
+        return dataclasses.replace(self, cells=tuple(self.cells[i] for i in rows), **arrays)
+
+    def __repr__(self) -> str:
+        return (
+            f"Moments({self.units:,} units in {len(self.cells):,} cells of "
+            f"{' x '.join(self.keys)}; {len(self.pairs)} pairs of {len(self.columns)} columns)"
+        )
+
+
+_ARRAYS = ("size", "n", "mean_x", "mean_y", "comoment")
+
+
+def merge(*parts: Moments) -> Moments:
+    """The reduction of all rows behind `parts` together, in any order and grouping.
+
+    Raises DataError where the parts do not hold the same columns, defined in the same way.
+    """
+    if not parts:
+        raise DataError("there is nothing to merge")
+    return fold(_merge_two, parts)
+
+
+def _merge_two(a: Moments, b: Moments) -> Moments:
+    if a.keys != b.keys or a.pairs != b.pairs:
+        raise DataError("two reductions of different columns or splits cannot be merged")
+    if a.definition != b.definition:
+        raise DataError(f"two reductions differ in definition: {_differences(a, b)}")
+    joined = {k: np.concatenate([getattr(a, k), getattr(b, k)]) for k in _ARRAYS}
+    return _combine(dataclasses.replace(a, cells=a.cells + b.cells, **joined))
+
+
+def _differences(a: Moments, b: Moments) -> str:
+    try:
+        one, two = json.loads(a.definition), json.loads(b.definition)
+    except ValueError:
+        return f"{a.definition!r} and {b.definition!r}"
+    keys = sorted(k for k in {*one, *two} if one.get(k) != two.get(k))
+    return "; ".join(f"{k}: {one.get(k)} and {two.get(k)}" for k in keys)
+
+
+def _combine(m: Moments) -> Moments:
+    """Combine cells of the same levels; the result's cells are sorted."""
+    cells = tuple(sorted(set(m.cells)))
+    place: Mapping[tuple[str, ...], int] = {c: i for i, c in enumerate(cells)}
+    to = np.fromiter((place[c] for c in m.cells), dtype=np.intp, count=len(m.cells))
+    shape = (len(cells), len(m.pairs))
+
+    def added(values: Any, dtype: Any) -> Any:
+        out = np.zeros((len(cells), *values.shape[1:]), dtype=dtype)
+        np.add.at(out, to, values)
+        return out
+
+    n = added(m.n, np.int64)
+    weight = m.n / np.where(n == 0, 1, n)[to]
+    # Means are combined around the cell's first mean, so that none of their digits is lost.
+    means, offs = {}, {}
+    for name in ("mean_x", "mean_y"):
+        values = getattr(m, name)
+        origin = np.zeros(shape)
+        filled = m.n > 0
+        for row in range(len(m.cells) - 1, -1, -1):
+            np.copyto(origin[to[row]], values[row], where=filled[row])
+        means[name] = origin + added(weight * (values - origin[to]) * filled, np.float64)
+        offs[name] = (values - means[name][to]) * filled
+    between = added(m.n * offs["mean_x"] * offs["mean_y"], np.float64)
+    return dataclasses.replace(
+        m,
+        cells=cells,
+        size=added(m.size, np.int64),
+        n=n,
+        mean_x=means["mean_x"],
+        mean_y=means["mean_y"],
+        comoment=added(m.comoment, np.float64) + between,
+    )

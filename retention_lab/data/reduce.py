@@ -1,0 +1,158 @@
+"""A lazy frame of one row a unit in; its `Moments` by one query out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+
+from retention_lab.data.moments import Floats, Moments, Pair
+from retention_lab.data.source import Frame, Source
+from retention_lab.data.units import key
+
+LOOK = 10_000
+FAR = 10.0  # a column is shifted where its mean lies further than this many deviations from 0
+LOST = 1e4  # a cell is reduced again where n (mean - shift)^2 exceeds this many times its moment
+
+
+def reduce_frame(
+    source: Source,
+    frame: Frame,
+    keys: Sequence[str],
+    pairs: Sequence[Pair],
+    definition: str = "",
+) -> Moments:
+    """Reduce `frame` to counts, means and co-moments of `pairs` by the levels of `keys`.
+
+    Products are summed around a constant near the mean, found by a look at the first rows: raw
+    sums of squares lose every digit from means of 1e8 on. Where a cell's mean still turns out far
+    from that constant, all is reduced once more around each cell's own mean (two passes, exact).
+    """
+    columns = list(dict.fromkeys(c for p in pairs for c in p))
+    shifts = _look(source, frame, columns)
+    rows = _query(source, frame, keys, pairs, {c: nw.lit(s) for c, s in shifts.items()})
+    moments = _moments(rows, keys, pairs, shifts, definition)
+    if not _cancelled(moments, shifts):
+        return moments
+    by = [key(k) for k in keys]
+    means = frame.group_by(*by).agg(**{f"centre {c}": nw.col(c).mean() for c in columns})
+    centred = frame.join(means, on=by, how="left")
+    rows = _query(source, centred, keys, pairs, {c: nw.col(f"centre {c}") for c in columns}, True)
+    return _moments(rows, keys, pairs, None, definition)
+
+
+def _look(source: Source, frame: Frame, columns: Sequence[str]) -> dict[str, float]:
+    """A constant near the mean of each column; 0 where the mean is not far from it."""
+    wanted = {}
+    for c in columns:
+        wanted[f"mean {c}"] = nw.col(c).mean()
+        wanted[f"std {c}"] = nw.col(c).std()
+    if not wanted:
+        return {}
+    found = source.rows(frame.select(*columns).head(LOOK).select(**wanted))[0]
+    shifts = {}
+    for c in columns:
+        mean, std = found[f"mean {c}"], found[f"std {c}"]
+        far = mean is not None and np.isfinite(mean) and abs(mean) > FAR * (std or 0.0)
+        shifts[c] = float(mean) if far else 0.0
+    return shifts
+
+
+def _query(
+    source: Source,
+    frame: Frame,
+    keys: Sequence[str],
+    pairs: Sequence[Pair],
+    shifts: Mapping[str, nw.Expr],
+    by_cell: bool = False,
+) -> dict[str, Any]:
+    """The one grouped query: row counts, and for each pair n, the shifted sums and products."""
+    sums: dict[str, nw.Expr] = {"size": nw.len()}
+
+    def shifted(c: str) -> nw.Expr:
+        return nw.col(c) - shifts[c]
+
+    for x, y in pairs:
+        if x == y:
+            sums[f"n {x}"] = nw.col(x).count()
+            sums[f"sum {x}"] = shifted(x).sum()
+            sums[f"square {x}"] = (shifted(x) * shifted(x)).sum()
+            if by_cell:
+                sums[f"centre {x}"] = nw.col(f"centre {x}").max()
+        else:
+            product = shifted(x) * shifted(y)
+            sums[f"n {x}|{y}"] = product.count()
+            sums[f"product {x}|{y}"] = product.sum()
+            sums[f"x {x}|{y}"] = nw.when(~nw.col(y).is_null()).then(shifted(x)).sum()
+            sums[f"y {x}|{y}"] = nw.when(~nw.col(x).is_null()).then(shifted(y)).sum()
+    return source.arrays(frame.group_by(*(key(k) for k in keys)).agg(**sums))
+
+
+def _moments(
+    rows: Mapping[str, Any],
+    keys: Sequence[str],
+    pairs: Sequence[Pair],
+    shifts: Mapping[str, float] | None,
+    definition: str,
+) -> Moments:
+    """Counts and shifted sums to means and co-moments; `shifts` None: each cell its own."""
+    count = len(rows["size"])
+    shape = (count, len(pairs))
+    n = np.zeros(shape, np.int64)
+    mean_x, mean_y, comoment = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+
+    def shift(c: str) -> Floats | float:
+        return _floats(rows[f"centre {c}"]) if shifts is None else shifts[c]
+
+    for i, (x, y) in enumerate(pairs):
+        if x == y:
+            n[:, i] = rows[f"n {x}"]
+            sum_x = sum_y = _floats(rows[f"sum {x}"])
+            product = _floats(rows[f"square {x}"])
+        else:
+            n[:, i] = rows[f"n {x}|{y}"]
+            sum_x, sum_y = _floats(rows[f"x {x}|{y}"]), _floats(rows[f"y {x}|{y}"])
+            product = _floats(rows[f"product {x}|{y}"])
+        some = np.maximum(n[:, i], 1)
+        mean_x[:, i] = np.where(n[:, i] > 0, shift(x) + sum_x / some, 0.0)
+        mean_y[:, i] = np.where(n[:, i] > 0, shift(y) + sum_y / some, 0.0)
+        comoment[:, i] = product - sum_x * sum_y / some
+    squares = [i for i, (x, y) in enumerate(pairs) if x == y]
+    comoment[:, squares] = np.maximum(comoment[:, squares], 0.0)
+    order = sorted(range(count), key=lambda r: tuple(str(rows[key(k)][r]) for k in keys))
+    return Moments(
+        keys=tuple(keys),
+        pairs=tuple(pairs),
+        cells=tuple(tuple(str(rows[key(k)][r]) for k in keys) for r in order),
+        size=np.asarray(rows["size"], np.int64)[order],
+        n=n[order],
+        mean_x=mean_x[order],
+        mean_y=mean_y[order],
+        comoment=comoment[order],
+        definition=definition,
+    )
+
+
+def _floats(values: Any) -> Floats:
+    filled = np.ma.filled(np.ma.asarray(values, np.float64), 0.0)
+    return np.asarray(filled, np.float64)
+
+
+def _cancelled(m: Moments, shifts: Mapping[str, float]) -> bool:
+    """Whether a cell's mean lies so far from the shift that its co-moment lost digits.
+
+    Sums of whole numbers below 2^53 are exact, however far the mean lies.
+    """
+    for i, (x, y) in enumerate(m.pairs):
+        if x != y:
+            continue
+        n, spread = m.n[:, i], m.comoment[:, i]
+        distance = n * (m.mean_x[:, i] - shifts[x]) ** 2
+        with np.errstate(invalid="ignore"):
+            raw = spread + distance
+            exact = (shifts[x] == 0.0) & (np.abs(raw - np.rint(raw)) < 1e-9) & (raw < 2.0**53)
+            if np.any((distance > LOST * spread) & ~exact & (n > 1)):
+                return True
+    return False

@@ -1,0 +1,206 @@
+"""References to tables (paths, globs, datasets, table names) in; lazy frames out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import duckdb
+
+from retention_lab.errors import DataError, PlanError, did_you_mean
+from retention_lab.experiment.spec import Data, Duckdb
+
+ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+READERS = {
+    ".parquet": "read_parquet",
+    ".pq": "read_parquet",
+    ".csv": "read_csv",
+    ".tsv": "read_csv",
+    ".txt": "read_csv",
+}
+if TYPE_CHECKING:
+    import narwhals as nw
+
+Frame: TypeAlias = "nw.LazyFrame[Any]"
+
+
+def expand(text: str) -> str:
+    """Replace every ``${NAME}`` by the environment's value; DataError names an absent one."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in os.environ:
+            raise DataError(f"{text!r} needs the environment variable {found[1]}, which is not set")
+        return os.environ[found[1]]
+
+    return ENV.sub(value, text)
+
+
+def conceal(text: str, names: Iterable[str]) -> str:
+    """Put ``${NAME}`` back wherever the value of an environment variable shows in `text`."""
+    for name in names:
+        value = os.environ.get(name)
+        if value:
+            text = text.replace(value, f"${{{name}}}")
+    return text
+
+
+class Source:
+    """The engine in which the rows live. Tables are lazy; nothing is read until it is reduced.
+
+    Relative paths are looked for beside the experiment file first, then in the project's root.
+    Times without a zone are read in the file's time zone, which is the engine's as well.
+    """
+
+    def __init__(self, data: Data, base: Path, root: Path) -> None:
+        if not (data.engine == "duckdb" or isinstance(data.engine, Duckdb)):
+            name = type(data.engine).__name__.lower()
+            raise PlanError(
+                f"data.engine: reading through {name} does not exist yet; the engine is duckdb"
+            )
+        self._folders = tuple(dict.fromkeys((base, root)))
+        self._secrets: set[str] = set()
+        database = ":memory:"
+        if isinstance(data.engine, Duckdb):
+            database = str(self._paths(data.engine.duckdb)[0])
+        with self._errors(f"data.engine: {data.engine}"):
+            self.connection = duckdb.connect(database, read_only=database != ":memory:")
+            self.connection.execute("set enable_progress_bar = false")
+            self.connection.execute("set preserve_insertion_order = false")
+            self.connection.execute(f"set timezone = '{data.timezone}'")
+        self._frames: dict[str, Frame] = {}
+
+    def table(self, ref: str) -> Frame:
+        """The table that `ref` names, as a lazy frame.
+
+        Raises DataError where it cannot be found or opened, with the nearest known name.
+        """
+        import narwhals as nw
+
+        with self._errors(ref):
+            if ref not in self._frames:
+                self._frames[ref] = nw.from_native(self.connection.sql(f"from {self._scan(ref)}"))
+            return self._frames[ref]
+
+    def files(self, ref: str) -> tuple[Path, ...]:
+        """The local files behind `ref`, sorted."""
+        if ref.startswith("table:"):
+            return ()
+        return self._paths(ref)
+
+    def query(self, sql: str, **tables: str) -> list[dict[str, Any]]:
+        """Rows of a small query; `tables` gives the reference behind each table name in it."""
+        with self._errors(", ".join(tables.values())):
+            named = ", ".join(
+                f"{name} as not materialized (from {self._scan(ref)})"
+                for name, ref in tables.items()
+            )
+            cursor = self.connection.execute(f"with {named} {sql}")
+            names = [d[0] for d in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def columns(self, ref: str) -> dict[str, str]:
+        """The columns of the table `ref`: name -> number, truth, text, date, time or other."""
+        with self._errors(ref):
+            found = self.connection.execute(f"describe from {self._scan(ref)}").fetchall()
+            return {row[0]: _kind(row[1]) for row in found}
+
+    def rows(self, frame: Frame) -> list[dict[str, Any]]:
+        """Run a small query and bring its rows home as plain Python values."""
+        with self._errors("a table"):
+            relation = frame.to_native()
+            names = relation.columns
+            return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
+
+    def arrays(self, frame: Frame) -> dict[str, Any]:
+        """Run a query and bring its columns home as numpy arrays (masked where null)."""
+        with self._errors("a table"):
+            columns: dict[str, Any] = frame.to_native().fetchnumpy()
+            return columns
+
+    def conceal(self, text: str) -> str:
+        """`text` without the values of the environment variables that the file names."""
+        return conceal(text, self._secrets)
+
+    def _scan(self, ref: str) -> str:
+        """SQL for the rows of `ref`. (Text: DuckDB's relation methods import pandas.)"""
+        if ref.startswith("table:"):
+            return self._named_table(ref.removeprefix("table:"))
+        paths = self._paths(ref)
+        readers = {READERS.get(p.suffix.lower()) for p in paths}
+        if None in readers:
+            kinds = ", ".join(READERS)
+            raise DataError(f"{ref!r}: the lab reads {kinds}, and DuckDB files as data.engine")
+        if len(readers) > 1:
+            raise DataError(f"{ref!r} mixes Parquet and CSV files")
+        names = ", ".join(literal(str(p)) for p in paths)
+        by_name = ", union_by_name = true" if len(paths) > 1 else ""
+        return f"{readers.pop()}([{names}]{by_name})"
+
+    def _named_table(self, name: str) -> str:
+        found = self.connection.execute(
+            "select table_schema, table_name from information_schema.tables"
+        ).fetchall()
+        known = {f"{schema}.{table}": (schema, table) for schema, table in found}
+        known |= {table: (schema, table) for schema, table in found}
+        if name not in known:
+            hint = did_you_mean(name, known)
+            holds = hint or f"; it holds {', '.join(sorted(known)) or 'no table'}"
+            raise DataError(f"there is no table {name!r} in the DuckDB file{holds}")
+        return ".".join(quoted(part) for part in known[name])
+
+    def _paths(self, ref: str) -> tuple[Path, ...]:
+        if ref.startswith("dataset:"):
+            from retention_lab.data.datasets import locate
+
+            return (locate(ref.removeprefix("dataset:")),)
+        self._secrets.update(ENV.findall(ref))
+        name = Path(expand(ref)).expanduser()
+        for folder in self._folders:
+            if any(c in str(name) for c in "*?["):
+                whole = (folder / name).absolute()
+                pattern = str(whole.relative_to(whole.anchor))
+                found = sorted(p for p in Path(whole.anchor).glob(pattern) if p.is_file())
+            else:
+                found = [folder / name] if (folder / name).is_file() else []
+            if found:
+                return tuple(found)
+        parent = (self._folders[0] / name).parent
+        near = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+        looked = " nor in ".join(str(f) for f in self._folders)
+        where = "" if name.is_absolute() else f" (not in {looked})"
+        raise DataError(self.conceal(f"no file {ref!r}{where}{did_you_mean(name.name, near)}"))
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (duckdb.Error, OSError) as error:
+            raise DataError(self.conceal(f"{what}: {error}")) from None
+
+
+def _kind(dtype: str) -> str:
+    """The plain word for an engine's type."""
+    if dtype == "BOOLEAN":
+        return "truth"
+    if dtype == "DATE":
+        return "date"
+    if dtype.startswith("TIMESTAMP"):
+        return "time"
+    if dtype in ("VARCHAR", "UUID") or dtype.startswith("ENUM"):
+        return "text"
+    numbers = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
+    return "number" if dtype.removeprefix("U").startswith(numbers) else "other"
+
+
+def quoted(name: str) -> str:
+    """A column's or table's name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text constant in SQL."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,14 @@
+"""A calendar day and a time zone in; instants in microseconds since 1970-01-01 UTC out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+HOUR = 3_600_000_000
+
+
+def end_of(day: dt.date, timezone: str) -> int:
+    """The end of the calendar `day` in `timezone`: midnight after it."""
+    midnight = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), ZoneInfo(timezone))
+    return round(midnight.timestamp()) * 1_000_000

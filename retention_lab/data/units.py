@@ -1,0 +1,146 @@
+"""Unit rows, or assignments with events, in; a lazy frame of one row a unit out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import narwhals as nw
+
+from retention_lab.data.source import Frame, Source
+from retention_lab.data.times import HOUR, end_of
+from retention_lab.experiment.needs import Column
+from retention_lab.experiment.spec import Spec
+
+MISSING_LEVEL = "(missing)"
+EXPOSED = "exposed"
+UNIT = "unit"
+
+
+def key(name: str) -> str:
+    """The name, in a unit frame, of the column that holds the level of `name` as text."""
+    return f"key {name}"
+
+
+def instant(column: str, dtype: Any, timezone: str) -> nw.Expr:
+    """Microseconds since 1970-01-01 00:00 UTC of a date or time column, as Int64.
+
+    A time without a zone is wall-clock time in `timezone`; a date is its midnight there.
+    """
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    wall = nw.col(column)
+    if dtype == nw.Date:
+        wall = wall.cast(nw.Datetime("us"))
+    aware = wall.cast(nw.Datetime("us", timezone))
+    return (aware - nw.lit(epoch)).dt.total_microseconds()
+
+
+def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequence[Column]) -> Frame:
+    """One row a unit: the arm and segments as text, `columns` as Float64, null where unknown.
+
+    Units without an arm of `arms`, and units exposed after the last complete day, are left out.
+    A unit whose window has not elapsed is null in that column, one without events in it is 0.
+    A window is (exposure, exposure + hours], a pre-period (exposure - hours, exposure].
+    Capped columns come uncapped: the cap is a look of its own.
+    """
+    assert spec.design is not None
+    data, design = spec.data, spec.design
+    levels = [design.arm, *spec.segments]
+    keys = {key(k): nw.col(k).cast(nw.String).fill_null(MISSING_LEVEL) for k in levels}
+    own = {c.name: _own(c) for c in columns if c.how == "value"}
+    if data.assignments is None:
+        assert data.units is not None
+        frame = source.table(data.units)
+        return frame.select(**keys, **own).filter(nw.col(key(design.arm)).is_in(list(arms)))
+    assert design.unit is not None
+    frame = source.table(data.assignments.table)
+    at = instant(data.assignments.at, frame.collect_schema()[data.assignments.at], data.timezone)
+    frame = frame.select(**keys, **own, **{UNIT: nw.col(design.unit), EXPOSED: at})
+    frame = frame.filter(nw.col(key(design.arm)).is_in(list(arms)))
+    end = end_of(data.as_of, data.timezone) if data.as_of is not None else None
+    if end is not None:
+        frame = frame.filter(nw.col(EXPOSED) < end)
+    for name in dict.fromkeys(c.event for c in columns if c.event is not None):
+        of_event = [c for c in columns if c.event == name]
+        summed = _events(source, spec, name, frame, of_event)
+        frame = frame.join(summed, on=UNIT, how="left")
+        frame = frame.with_columns(**{c.name: _settled(c) for c in of_event})
+    if end is not None:
+        elapsed = end - nw.col(EXPOSED)
+        frame = frame.with_columns(
+            **{
+                c.name: nw.when(elapsed >= c.matures * HOUR).then(nw.col(c.name))
+                for c in columns
+                if c.matures is not None
+            }
+        )
+    return frame
+
+
+def joint(frame: Frame, pairs: Iterable[tuple[Column, Column]]) -> Frame:
+    """Make each pair of columns missing together: a ratio's parts come from the same units."""
+    for a, b in pairs:
+        both = ~nw.col(a.name).is_null() & ~nw.col(b.name).is_null()
+        frame = frame.with_columns(**{c.name: nw.when(both).then(nw.col(c.name)) for c in (a, b)})
+    return frame
+
+
+def _own(column: Column) -> nw.Expr:
+    value = nw.col(column.value or column.name).cast(nw.Float64)
+    return value.fill_null(0.0) if column.missing == "zero" else value
+
+
+def _events(
+    source: Source, spec: Spec, name: str, units: Frame, columns: Sequence[Column]
+) -> Frame:
+    """One row a unit with events: the sums and counts of every window in one pass."""
+    assert spec.design is not None
+    assert spec.design.unit is not None
+    table = spec.data.events[name]
+    events = source.table(table.table)
+    at = instant(table.at, events.collect_schema()[table.at], spec.data.timezone)
+    values = {f"value {v}": nw.col(v).cast(nw.Float64) for v in {c.value for c in columns} if v}
+    events = events.select(**{UNIT: nw.col(spec.design.unit), "at": at}, **values)
+    joined = events.join(units.select(UNIT, EXPOSED), on=UNIT, how="inner")
+    since = nw.col("at") - nw.col(EXPOSED)
+    longest = max((c.window or 0 for c in columns if not c.before), default=0)
+    earliest = max((c.window or 0 for c in columns if c.before), default=0)
+    joined = joined.filter(since > -earliest * HOUR, since <= longest * HOUR)
+    sums: dict[str, nw.Expr] = {}
+    for c in columns:
+        inside = _inside(c, since)
+        if c.how == "sum":
+            value = nw.col(f"value {c.value}")
+            sums[c.name] = nw.when(inside).then(value).otherwise(0.0).sum()
+            sums[f"lost {c.name}"] = (inside & value.is_null()).cast(nw.Int64).sum()
+        else:
+            sums[c.name] = inside.cast(nw.Int64).sum()
+    return joined.group_by(UNIT).agg(**sums)
+
+
+def _inside(column: Column, since: nw.Expr) -> nw.Expr:
+    span = (column.window or 0) * HOUR
+    if column.before:
+        return (since > -span) & (since <= 0)
+    return (since > 0) & (since <= span)
+
+
+def _settled(column: Column) -> nw.Expr:
+    """The unit's number: 0 without events, null where an event's value is missing."""
+    number = nw.col(column.name).fill_null(0).cast(nw.Float64)
+    if column.how == "any":
+        return (number > 0).cast(nw.Float64)
+    if column.how == "sum" and column.missing != "zero":
+        return nw.when(nw.col(f"lost {column.name}").fill_null(0) == 0).then(number)
+    return number
+
+
+def with_caps(frame: Frame, caps: dict[str, float]) -> Frame:
+    """Let values above a column's cap count as the cap."""
+    return frame.with_columns(
+        **{
+            name: nw.when(nw.col(name) > cap).then(nw.lit(cap)).otherwise(nw.col(name))
+            for name, cap in caps.items()
+        }
+    )
