@@ -1,0 +1,262 @@
+"""A solved scenario and a seed in; the shop's events, as numpy arrays, out.
+
+Every column is drawn from a stream of its own, named after it, so that the size or the presence
+of one table does not shift another, and the first customers of a large shop are those of a
+small one. Everything is drawn in bulk; the only loops run over arms.
+
+Units: times are whole seconds since 1970 (UTC), durations seconds, money USD. `who` is the
+position of the customer, 0 to n - 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from retention_lab.twin.model import solve
+from retention_lab.twin.scenario import Scenario
+from retention_lab.twin.truth import UNSUBSCRIBE_DAYS
+
+DAY = 86_400
+NEW_WITHIN = 30 * DAY
+SILENT_AFTER = 90 * DAY
+MATURE_FROM = 6
+TIERS = ("new", "growing", "mature", "silent")
+OLDEST = 900  # days since the first order of the oldest customer
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Number = TypeVar("Number", np.float64, np.int64)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Customers:
+    """One entry a customer. Integer columns are positions in the scenario's lists."""
+
+    region: Ints
+    market: Ints  # in the markets of all regions, one after the other
+    channel: Ints
+    arm: Ints
+    acquired: Bools
+    exposed: Ints
+    first_order: Ints
+    rate: Floats  # orders a day at pace 1, before an arm's factor
+    taste: Floats  # the customer's own factor on order values, mean 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Orders:
+    """One entry an order, in no particular order of time."""
+
+    who: Ints
+    at: Ints
+    revenue: Floats
+    discount: Floats
+
+
+class Streams:
+    """A numpy Generator for every name; names never share random numbers."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __call__(self, name: str) -> np.random.Generator:
+        return np.random.default_rng([self._seed, *name.encode()])
+
+
+def draw_customers(s: Scenario, streams: Streams) -> Customers:
+    """Who the `s.customers` customers are, and when each enters which arm."""
+    n = s.customers
+    markets = [(i, len(r.markets)) for i, r in enumerate(s.regions) for _ in r.markets]
+    weights = [s.regions[i].share / count for i, count in markets]
+    market = _pick(streams("customers.market"), weights, n)
+    region = np.array([i for i, _ in markets])[market]
+    acquired = streams("customers.acquired").random(n) < s.promotion_share
+    scale = np.empty((len(s.regions), 2))
+    positions = {r.name: i for i, r in enumerate(s.regions)}
+    for cell in solve(s).cells:
+        scale[positions[cell.region.name], int(cell.acquired)] = cell.scale
+    multiplier = streams("customers.rate").standard_gamma(s.evenness, n)
+    exposed = _exposure(s, streams("assignments.at"), n)
+    return Customers(
+        region=region,
+        market=market,
+        channel=_pick(streams("customers.channel"), [1.0] * len(s.channels), n),
+        arm=_pick(streams("assignments.arm"), [a.share for a in s.arms], n),
+        acquired=acquired,
+        exposed=exposed,
+        first_order=exposed - _tenure(streams("customers.tenure"), acquired),
+        rate=scale[region, acquired.astype(np.int64)] * multiplier,
+        taste=_lognormal(streams("customers.taste"), s.spend_between, n),
+    )
+
+
+def draw_history(s: Scenario, streams: Streams, c: Customers) -> Orders:
+    """Orders up to the exposure: every customer's first order, and what came after it."""
+    tenure = c.exposed - c.first_order
+    count = streams("history.count").poisson(c.rate * s.history_pace * tenure / DAY)
+    later = np.repeat(np.arange(len(count)), count)
+    back = np.floor(streams("history.at").random(len(later)) * tenure[later]).astype(np.int64)
+    who = np.concatenate([np.arange(len(count)), later])
+    at = np.concatenate([c.first_order, c.exposed[later] - back])
+    worth = np.concatenate(
+        [
+            _lognormal(streams("history.first_value"), s.spend_within, len(count)),
+            _lognormal(streams("history.value"), s.spend_within, len(later)),
+        ]
+    )
+    revenue = worth * c.taste[who] * _order_value(s)[c.region[who]]
+    return Orders(who, at, revenue, np.zeros(len(who)))
+
+
+def draw_orders(s: Scenario, streams: Streams, c: Customers) -> Orders:
+    """Orders after the exposure, up to the scenario's horizon, with the arms' effects."""
+    model = solve(s)
+    total = np.array([model.paths[a.name][1][-1] for a in s.arms])
+    count = streams("orders.count").poisson(c.rate * total[c.arm])
+    who = np.repeat(np.arange(len(count)), count)
+    arm = c.arm[who]
+    height = streams("orders.at").random(len(who)) * total[arm]
+    after = np.empty(len(who))
+    for i, a in enumerate(s.arms):
+        days, heights = model.paths[a.name]
+        mine = arm == i
+        after[mine] = np.interp(height[mine], heights, days)
+    # Whole seconds, rounded up: an order stays within (exposure, exposure + window].
+    elapsed = np.maximum(np.ceil(after * DAY).astype(np.int64), 1)
+    in_effect = elapsed <= s.effect_days * DAY
+    basket = np.where(in_effect, np.array([a.basket for a in s.arms])[arm], 1.0)
+    revenue = _lognormal(streams("orders.value"), s.spend_within, len(who))
+    revenue *= c.taste[who] * _order_value(s)[c.region[who]] * basket
+    first = after == np.repeat(_smallest(after, count), count[count > 0])
+    remembers = streams("orders.coupon").random(len(who))
+    used = first & in_effect
+    used &= remembers < np.array([a.redeemed for a in s.arms])[arm]
+    used &= revenue >= np.array([a.min_spend for a in s.arms])[arm]
+    discount = np.where(used, np.array([a.coupon for a in s.arms])[arm], 0.0)
+    return Orders(who, c.exposed[who] + elapsed, revenue, discount)
+
+
+def draw_parcels(
+    s: Scenario, streams: Streams, part: str, region: Ints, at: Ints
+) -> tuple[Ints, Ints]:
+    """When the parcels of orders placed `at` are promised, and when they are delivered."""
+    rng = streams(f"{part}.delivery").random((len(at), 2))
+    promised = np.array([r.delivery_days for r in s.regions], dtype=np.float64)[region]
+    late = rng[:, 0] < s.late
+    days = np.where(late, promised - 4 * np.log1p(-rng[:, 1]), promised * (1 - 0.4 * rng[:, 1]))
+    return at + (promised * DAY).astype(np.int64), at + np.ceil(days * DAY).astype(np.int64)
+
+
+def draw_refunds(
+    s: Scenario, streams: Streams, part: str, delivered: Ints, revenue: Floats
+) -> tuple[Bools, Ints, Floats]:
+    """Which orders come back (mask), when they are refunded, and how much (all, or half)."""
+    rng = streams(f"{part}.refund").random((len(delivered), 3))
+    returned = rng[:, 0] < s.returned
+    at = delivered + np.ceil((1 + 13 * rng[:, 1]) * DAY).astype(np.int64)
+    amount = np.where(rng[:, 2] < 0.25, revenue / 2, revenue)
+    return returned, at[returned], amount[returned]
+
+
+def draw_unsubscribes(s: Scenario, streams: Streams, c: Customers) -> tuple[Ints, Ints]:
+    """Who unsubscribes within 30 days of the exposure, and when: sooner rather than later."""
+    share = np.array([s.unsubscribed + a.unsubscribes for a in s.arms])[c.arm]
+    rng = streams("unsubscribes").random((len(share), 2))
+    who = np.flatnonzero(rng[:, 0] < share)
+    elapsed = np.ceil(UNSUBSCRIBE_DAYS * DAY * rng[who, 1] ** 2).astype(np.int64)
+    return who, c.exposed[who] + np.maximum(elapsed, 1)
+
+
+def tier_of(c: Customers, history: Orders) -> Ints:
+    """Positions in TIERS at the exposure, from orders up to it.
+
+    Where several apply, the first wins: new (first order within 30 days), silent (no order for
+    90 days), mature (6 orders or more), growing (the others).
+    """
+    n = len(c.exposed)
+    count = np.bincount(history.who, minlength=n)
+    last = c.first_order.copy()
+    later = history.who[n:]
+    if len(later):
+        count_later = np.bincount(later, minlength=n)
+        last[count_later > 0] = -_smallest(-history.at[n:], count_later)
+    return np.select(
+        [
+            c.exposed - c.first_order <= NEW_WITHIN,
+            c.exposed - last > SILENT_AFTER,
+            count >= MATURE_FROM,
+        ],
+        [TIERS.index("new"), TIERS.index("silent"), TIERS.index("mature")],
+        TIERS.index("growing"),
+    )
+
+
+def opaque(streams: Streams, table: str, position: Ints) -> npt.NDArray[np.uint8]:
+    """Ids of 13 bytes for the `position`s, as an array of bytes of shape (len(position), 13).
+
+    The table's first letter, then 12 hexadecimal digits: the position through a bijection of 48
+    bits (xor-shifts and odd factors), so ids never collide and say nothing about sequence.
+    """
+    mask = np.uint64((1 << 48) - 1)
+    half = np.uint64(24)
+    salt, *odd = streams(f"{table}.id").integers(0, 1 << 48, 3, dtype=np.uint64)
+    x = (position.astype(np.uint64) + salt) & mask
+    for factor in odd:
+        x = ((x ^ (x >> half)) * (factor | np.uint64(1))) & mask
+    x ^= x >> half
+    digits = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+    pairs = np.stack([np.repeat(digits, 16), np.tile(digits, 16)], axis=1)
+    octets = x.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 2:]
+    text = np.empty((len(position), 13), dtype=np.uint8)
+    text[:, 0] = ord(table[0])
+    text[:, 1:] = pairs[octets].reshape(-1, 12)
+    return text
+
+
+def seconds(moment: dt.datetime) -> int:
+    """Whole seconds from 1970 to the (UTC) `moment`."""
+    return int((moment - dt.datetime(1970, 1, 1)).total_seconds())
+
+
+def _exposure(s: Scenario, rng: np.random.Generator, n: int) -> Ints:
+    days = np.arange(s.enrol_days)
+    traffic = s.traffic_floor + (1 - s.traffic_floor) * np.exp(-days / s.traffic_fall)
+    start = seconds(dt.datetime.combine(s.start, dt.time()))
+    knots = np.concatenate([[0.0], np.cumsum(traffic)])
+    after = np.interp(rng.random(n) * knots[-1], knots, np.arange(s.enrol_days + 1))
+    return start + np.floor(after * DAY).astype(np.int64)
+
+
+def _tenure(rng: np.random.Generator, acquired: Bools) -> Ints:
+    u = rng.random(len(acquired))
+    days = np.where(acquired, 3 * u, 3 + (OLDEST - 3) * u)
+    return 3_600 + np.floor(days * DAY).astype(np.int64)
+
+
+def _pick(rng: np.random.Generator, weights: list[float], n: int) -> Ints:
+    edges = np.cumsum(weights)[:-1] / sum(weights)
+    return np.searchsorted(edges, rng.random(n), side="right")
+
+
+def _lognormal(rng: np.random.Generator, spread: float, n: int) -> Floats:
+    return np.exp(spread * rng.standard_normal(n) - spread**2 / 2)
+
+
+def _order_value(s: Scenario) -> Floats:
+    return np.array([r.order_value for r in s.regions])
+
+
+def _smallest(values: npt.NDArray[Number], count: Ints) -> npt.NDArray[Number]:
+    """The smallest of each customer's consecutive `values`, for those who have any."""
+    some = count[count > 0]
+    if not len(some):
+        return values[:0]
+    starts = np.concatenate([[0], np.cumsum(some)[:-1]])
+    smallest: npt.NDArray[Number] = np.minimum.reduceat(values, starts)
+    return smallest

@@ -1,0 +1,175 @@
+"""A scenario and a seed in; a `Shop` with its tables in memory, and its folder of files, out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from retention_lab.twin import draw
+from retention_lab.twin.scenario import COMEBACK_COUPON, Scenario
+from retention_lab.twin.truth import WINDOW, Truth, truth_of
+
+TABLES = ("customers", "assignments", "orders", "refunds", "unsubscribes")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shop:
+    """The tables of a simulated shop as known at the end of the scenario's `as_of` day.
+
+    customers     customer_id, region, market, channel, promotion_acquired, tier (at the
+                  exposure), first_order_at
+    assignments   customer_id, arm, assigned_at, region, market, channel, promotion_acquired,
+                  tier: one row a customer
+    orders        order_id, customer_id, ordered_at, revenue (before the coupon), discount,
+                  margin (after goods and coupon), coupon_used (0 or 1), promised_at,
+                  delivered_at (null: not yet)
+    refunds       order_id, customer_id, at, amount
+    unsubscribes  customer_id, at
+
+    Money is USD, times are UTC without a zone, at whole seconds. Orders, refunds and
+    unsubscribes stand in the order of time.
+    """
+
+    scenario: Scenario
+    seed: int
+    tables: Mapping[str, pa.Table]
+
+    @property
+    def truth(self) -> Truth:
+        """The expected value of every 30-day metric; for other windows use `truth_of`."""
+        return truth_of(self.scenario)
+
+    def write(self, folder: str | Path) -> Path:
+        """Write one Parquet file a table and ``truth.json`` into `folder`, and return it."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in self.tables.items():
+            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+        content = {
+            "scenario": dataclasses.asdict(self.scenario),
+            "seed": self.seed,
+            "within_days": WINDOW,
+            **self.truth.as_dict(),
+        }
+        text = json.dumps(content, indent=1, default=str)
+        (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
+        return folder
+
+
+def simulate(scenario: Scenario = COMEBACK_COUPON, seed: int | None = None) -> Shop:
+    """Simulate the shop of `scenario`; the same seed (default: the scenario's) gives the same.
+
+    Raises ValueError for a seed below 0.
+    """
+    seed = scenario.seed if seed is None else seed
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be 0 or more")
+    streams = draw.Streams(seed)
+    c = draw.draw_customers(scenario, streams)
+    history = draw.draw_history(scenario, streams, c)
+    ids = _ids(draw.opaque(streams, "customers", np.arange(scenario.customers)))
+    traits = _traits(scenario, c, draw.tier_of(c, history))
+    customers = pa.table({"customer_id": ids, **traits, "first_order_at": _times(c.first_order)})
+    arms = _words([a.name for a in scenario.arms], c.arm)
+    assigned = {"customer_id": ids, "arm": arms, "assigned_at": _times(c.exposed), **traits}
+    orders, refunds = _sales(scenario, streams, c, history, ids)
+    who, at = draw.draw_unsubscribes(scenario, streams, c)
+    unsubscribes = pa.table({"customer_id": ids.take(pa.array(who)), "at": _times(at)})
+    tables = (
+        customers,
+        pa.table(assigned),
+        orders,
+        refunds,
+        _known(scenario, unsubscribes, "at"),
+    )
+    return Shop(scenario, seed, MappingProxyType(dict(zip(TABLES, tables, strict=True))))
+
+
+def _traits(s: Scenario, c: draw.Customers, tier: draw.Ints) -> dict[str, pa.Array]:
+    return {
+        "region": _words([r.name for r in s.regions], c.region),
+        "market": _words([m for r in s.regions for m in r.markets], c.market),
+        "channel": _words(s.channels, c.channel),
+        "promotion_acquired": pa.array(c.acquired),
+        "tier": _words(draw.TIERS, tier),
+    }
+
+
+def _sales(
+    s: Scenario,
+    streams: draw.Streams,
+    c: draw.Customers,
+    history: draw.Orders,
+    ids: pa.Array,
+) -> tuple[pa.Table, pa.Table]:
+    """The tables of orders and refunds, from the orders before and after the exposure."""
+    end = draw.seconds(s.end)
+    orders, refunds = [], []
+    parts = (("history", history), ("orders", draw.draw_orders(s, streams, c)))
+    for i, (part, o) in enumerate(parts):
+        order_id = _ids(draw.opaque(streams, "orders", len(parts) * np.arange(len(o.who)) + i))
+        revenue = np.round(o.revenue, 2)
+        promised, delivered = draw.draw_parcels(s, streams, part, c.region[o.who], o.at)
+        back, at, amount = draw.draw_refunds(s, streams, part, delivered, revenue)
+        customer_id = ids.take(pa.array(o.who))
+        orders.append(
+            pa.table(
+                {
+                    "order_id": order_id,
+                    "customer_id": customer_id,
+                    "ordered_at": _times(o.at),
+                    "revenue": revenue,
+                    "discount": o.discount,
+                    "margin": np.round(s.margin * revenue - o.discount, 2),
+                    "coupon_used": (o.discount > 0).astype(np.int8),
+                    "promised_at": _times(promised),
+                    "delivered_at": _times(delivered, delivered >= end),
+                }
+            )
+        )
+        refunds.append(
+            pa.table(
+                {
+                    "order_id": order_id.filter(pa.array(back)),
+                    "customer_id": customer_id.filter(pa.array(back)),
+                    "at": _times(at),
+                    "amount": np.round(amount, 2),
+                }
+            )
+        )
+    return (
+        _known(s, pa.concat_tables(orders), "ordered_at"),
+        _known(s, pa.concat_tables(refunds), "at"),
+    )
+
+
+def _known(s: Scenario, table: pa.Table, at: str) -> pa.Table:
+    """Rows of `table` that have happened by the end of as_of, in the order of time."""
+    known = table.filter(pc.less(table[at], pa.scalar(s.end, pa.timestamp("us"))))
+    order = np.argsort(known[at].to_numpy().view(np.int64), kind="stable")
+    return known.take(pa.array(order)).combine_chunks()
+
+
+def _words(words: Sequence[str], position: draw.Ints) -> pa.Array:
+    codes = pa.array(position.astype(np.int8))
+    return pa.DictionaryArray.from_arrays(codes, pa.array(list(words))).dictionary_decode()
+
+
+def _ids(text: npt.NDArray[np.uint8]) -> pa.Array:
+    n, width = text.shape
+    ends = pa.py_buffer(np.arange(0, (n + 1) * width, width, dtype=np.int32))
+    return pa.StringArray.from_buffers(n, ends, pa.py_buffer(np.ascontiguousarray(text)))
+
+
+def _times(second: draw.Ints, unknown: npt.NDArray[Any] | None = None) -> pa.Array:
+    return pa.array(second * 1_000_000, mask=unknown).cast(pa.timestamp("us"))
