@@ -1,0 +1,130 @@
+"""A result table in; the level of every arm, or its number of units, as a figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from retention_lab.experiment.spec import Spec
+from retention_lab.figures.effects import arms_of, value_text
+from retention_lab.figures.forest import EMS, Group, Item, _text, _title, forest
+from retention_lab.figures.style import INK, colours, ems, fit, new_axes, rows_of, theme, wrap
+from retention_lab.results import Results, Row
+from retention_lab.texts import kind_of, label, metric_label, say
+from retention_lab.texts.numbers import measure, number, share
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def arms_plot(
+    results: Results | Iterable[Row],
+    spec: Spec,
+    metric: str | None = None,
+    language: str = "en",
+    ax: Axes | None = None,
+) -> Axes:
+    """The observed level of every arm on one metric (the primary one), with its interval.
+
+    Without `ax`, a new pyplot figure is made.
+    """
+    name = metric or spec.primary[0]
+    rows = level_rows(results, name)
+    tint = colours(arms_of(results))
+    items = []
+    for r in rows:
+        shown = measure("level", kind_of(spec, name), r.ci_low, r.ci_high)
+        text = value_text(r, shown, language)
+        colour = tint.get(r.arm or "", INK)
+        arm = label(spec, r.arm, language)
+        items.append(Item(arm, text, colour, r.estimate, r.ci_low, r.ci_high))
+    shown = measure("level", kind_of(spec, name))
+    title = say(language, "figure.arms", metric=metric_label(spec, name, language))
+    items = items or [Item(say(language, "figure.nothing"), "", INK)]
+    axes = ax if ax is not None else new_axes()
+    with theme():
+        forest(axes, title, [Group("", tuple(items))], (), shown.axis, shown.factor)
+    return axes if ax is not None else fit(axes)
+
+
+def level_rows(
+    results: Results | Iterable[Row],
+    metric: str,
+    segment: str | None = None,
+    level: str | None = None,
+) -> tuple[Row, ...]:
+    """The rows that hold every arm's own level of `metric`."""
+    return tuple(
+        r
+        for r in rows_of(results)
+        if r.analysis == "ab"
+        and r.metric == metric
+        and r.estimand in ("mean", "ratio")
+        and r.segment == segment
+        and r.level == level
+    )
+
+
+def expected_shares(results: Results | Iterable[Row], spec: Spec) -> dict[str, float]:
+    """The planned share of every arm: from the file's expected_split, else equal."""
+    split = spec.design.expected_split if spec.design else None
+    if split is None:
+        arms = [a for a in arms_of(results)]
+        split = dict.fromkeys(arms, 1.0)
+    total = sum(split.values())
+    return {arm: weight / total for arm, weight in split.items()}
+
+
+def units_by_arm(results: Results | Iterable[Row], spec: Spec) -> dict[str, int]:
+    """Units of every arm, the control first; a planned arm that is absent has 0."""
+    counted = {
+        r.arm: int(r.estimate)
+        for r in rows_of(results)
+        if r.analysis == "quality"
+        and r.estimand == "units"
+        and r.arm is not None
+        and r.segment is None
+        and r.estimate is not None
+    }
+    order = dict.fromkeys([*arms_of(results), *expected_shares(results, spec)])
+    return {arm: counted.get(arm, 0) for arm in order} if counted else {}
+
+
+def split_plot(
+    results: Results | Iterable[Row],
+    spec: Spec,
+    language: str = "en",
+    ax: Axes | None = None,
+) -> Axes:
+    """Units by arm as bars, the planned number as a mark. Without `ax`, a new pyplot figure."""
+    units = units_by_arm(results, spec)
+    planned = expected_shares(results, spec)
+    total = sum(units.values())
+    tint = colours(list(units))
+    axes = ax if ax is not None else new_axes()
+    top = max([1.0, *units.values(), *(total * s for s in planned.values())])
+    with theme():
+        axes.set_xlim(0, top)
+        axes.axis("off")
+        y = _title(axes, say(language, "figure.split")) + 0.15
+        for arm, n in units.items():
+            expected = planned.get(arm, 0.0)
+            value = say(
+                language,
+                "figure.split_value",
+                n=number(n, 0),
+                share=share(n / total if total else None),
+                expected=share(expected),
+            )
+            for line in wrap(label(spec, arm, language), EMS - ems(value) * 1.06 - 2):
+                _text(axes, 0, y + 0.6, line)
+                y += 1
+            _text(axes, 1, y - 0.4, value, ha="right", weight="bold")
+            axes.barh(y + 0.4, n, height=0.6, color=tint[arm], alpha=0.85)
+            axes.plot([expected * total] * 2, [y - 0.02, y + 0.82], color=INK, lw=2)
+            y += 1.15
+        if not units:
+            _text(axes, 0, y + 0.6, say(language, "figure.nothing"))
+            y += 1.2
+        axes.set_ylim(y + 0.1, 0)
+    return axes if ax is not None else fit(axes)

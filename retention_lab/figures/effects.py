@@ -1,0 +1,146 @@
+"""A result table in; a forest of every arm against the control out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from retention_lab.experiment.spec import Spec
+from retention_lab.figures.forest import Group, Item, Line, forest
+from retention_lab.figures.style import colours, fit, new_axes, rows_of, theme
+from retention_lab.results import Results, Row
+from retention_lab.texts import kind_of, label, metric_label, metric_of, note_text, say
+from retention_lab.texts.numbers import Measure, measure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Estimand = Literal["relative_lift", "mean_difference"]
+DIFFERENCES = ("mean_difference", "ratio_difference")
+
+
+def effect_plot(
+    results: Results | Iterable[Row],
+    spec: Spec,
+    metric: str | None = None,
+    estimand: Estimand = "relative_lift",
+    language: str = "en",
+    ax: Axes | None = None,
+) -> Axes:
+    """Every arm against the control on one metric (the primary one): estimate and interval.
+
+    A guardrail's margin is drawn where `estimand` is ``mean_difference``, the scale on which it
+    is set. Without `ax`, a new pyplot figure is made.
+    """
+    name = metric or spec.primary[0]
+    rows = effect_rows(results, name, estimand)
+    shown = shared_measure(rows, estimand, kind_of(spec, name))
+    tint = colours(arms_of(results))
+    items = tuple(
+        effect_item(r, shown, label(spec, r.arm, language), tint.get(r.arm or ""), language)
+        for r in rows
+    )
+    key = "figure.effect_lift" if estimand == "relative_lift" else "figure.effect_difference"
+    words = {"metric": metric_label(spec, name, language), "control": control(spec, language)}
+    items = items or (Item(say(language, "figure.nothing"), "", tint.get("", "")),)
+    axes = ax if ax is not None else new_axes()
+    with theme():
+        forest(
+            axes,
+            say(language, key, **words),
+            [Group("", items)],
+            lines_of(spec, name, estimand, shown, language),
+            shown.axis,
+            shown.factor,
+        )
+    return axes if ax is not None else fit(axes)
+
+
+def effect_rows(
+    results: Results | Iterable[Row], metric: str, estimand: str, segment: str | None = None
+) -> tuple[Row, ...]:
+    """The rows of one metric's effects; a ratio's differences count as differences."""
+    wanted = (estimand,) if estimand == "relative_lift" else DIFFERENCES
+    return tuple(
+        r
+        for r in rows_of(results)
+        if r.analysis == "ab"
+        and r.metric == metric
+        and r.estimand in wanted
+        and r.segment == segment
+        and r.arm != r.baseline
+    )
+
+
+def arms_of(results: Results | Iterable[Row]) -> tuple[str, ...]:
+    """The arms in the order of the result table, the control first."""
+    rows = rows_of(results)
+    found = dict.fromkeys(r.arm for r in rows if r.arm is not None)
+    first = dict.fromkeys(r.baseline for r in rows if r.baseline is not None)
+    return tuple({**first, **found})
+
+
+def control(spec: Spec, language: str) -> str:
+    """The control's label."""
+    return label(spec, spec.design.control, language) if spec.design else ""
+
+
+def shared_measure(rows: Sequence[Row], estimand: str, kind: str) -> Measure:
+    """How to write all of `rows` alike: digits by the narrowest interval."""
+    widths = sorted(
+        (r.ci_high - r.ci_low, r.ci_low, r.ci_high)
+        for r in rows
+        if r.ci_low is not None and r.ci_high is not None
+    )
+    low, high = widths[len(widths) // 2][1:] if widths else (None, None)
+    return measure("lift" if estimand == "relative_lift" else "difference", kind, low, high)
+
+
+def value_text(row: Row, shown: Measure, language: str) -> str:
+    """``+12.1% (+8.3 to +16.0)``, or why there is none."""
+    if row.estimate is None:
+        return note_text(row.note, language) or say(language, "figure.no_estimate")
+    if row.ci_low is None and row.ci_high is None:
+        return shown.text(row.estimate, language)
+    ends = [
+        say(language, "no_bound") if e is None else shown.bare(e) for e in (row.ci_low, row.ci_high)
+    ]
+    estimate = shown.text(row.estimate, language)
+    return say(language, "figure.value", estimate=estimate, low=ends[0], high=ends[1])
+
+
+def effect_item(
+    row: Row, shown: Measure, name: str, colour: str | None, language: str, short: bool = False
+) -> Item:
+    """One row as a line of the forest; `short` says only that there is no estimate, or hidden."""
+    value = value_text(row, shown, language)
+    if short and row.estimate is None:
+        hidden = (row.note or "").startswith("suppressed")
+        value = say(language, "figure.suppressed" if hidden else "figure.no_estimate")
+    low = row.ci_low if row.ci_low is not None else float("-inf")
+    high = row.ci_high if row.ci_high is not None else float("inf")
+    return Item(
+        name,
+        value,
+        colour or "#6B7280",
+        row.estimate,
+        row.ci_low,
+        row.ci_high,
+        hollow=low <= 0 <= high,
+    )
+
+
+def lines_of(
+    spec: Spec, metric: str, estimand: str, shown: Measure, language: str
+) -> list[Line]:
+    """The line of no difference, and the margin's where the metric has one on this scale."""
+    lines = [Line(0.0, say(language, "figure.no_difference"))]
+    found = metric_of(spec, metric)
+    if found is None or not found.margin or estimand == "relative_lift":
+        return lines
+    guardrail = found.role == "guardrail"
+    upwards = (found.direction == "increase") != guardrail
+    at = found.margin if upwards else -found.margin
+    key = "figure.margin" if guardrail else "figure.worthwhile"
+    text = say(language, key, margin=shown.text(at, language))
+    return [*lines, Line(at, text, alert=guardrail)]

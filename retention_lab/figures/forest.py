@@ -1,0 +1,235 @@
+"""Items with an estimate and an interval in; a forest plot with direct labels out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from retention_lab.figures.style import (
+    ALERT,
+    FONT,
+    GRID,
+    INK,
+    MUTED,
+    SIDE,
+    SMALL,
+    WIDTH,
+    ems,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+EMS = (WIDTH - 2 * SIDE) * 72 / 96 / FONT  # the plot's width in ems of its text
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the forest: its label, the text of its value, and what is drawn.
+
+    `low` or `high` may be None: the interval is open on that side. Without an estimate only
+    the text is written. `hollow` marks an interval that includes no difference.
+    """
+
+    label: str
+    value: str
+    colour: str
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    hollow: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Line:
+    """A vertical line at a value, with words at its foot."""
+
+    at: float
+    text: str
+    alert: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Group:
+    """Items under one heading; an empty heading takes no room."""
+
+    heading: str
+    items: tuple[Item, ...]
+    remark: str = ""
+
+
+def forest(
+    ax: Axes,
+    title: str,
+    groups: Sequence[Group],
+    lines: Sequence[Line] = (),
+    tick: Callable[[float, int], str] = lambda v, digits: f"{v:.{digits}f}",
+    factor: float = 1.0,
+    stacked: bool = True,
+) -> Axes:
+    """Draw `groups` into `ax` from top to bottom; the y axis counts lines of text.
+
+    `stacked` puts every label above its interval, else to the left of it. `tick` writes a
+    value of the x axis with some digits; ticks are round in units of value times `factor`.
+    """
+    left, right = (0.01, 0.99) if stacked else (0.3, 0.66)
+    low, high = _range(groups, lines)
+    scale = (high - low) / (right - left)
+    ax.set_xlim(low - left * scale, low - left * scale + scale)
+    ax.axis("off")
+    y = _title(ax, title)
+    top = y
+    for group in groups:
+        y = _heading(ax, group, y)
+        for item in group.items:
+            y = _stacked(ax, item, y, (low, high)) if stacked else _beside(ax, item, y, (low, high))
+    if any(i.estimate is not None for g in groups for i in g.items):
+        y = _axis(ax, (low, high), top, y, lines, tick, factor)
+    ax.set_ylim(y + 0.3, 0)
+    return ax
+
+
+def _text(ax: Axes, x: float, y: float, text: str, across: bool = True, **style: object) -> None:
+    """Write user text: never read as mathematics; `x` in parts of the width, or a value."""
+    settings: dict[str, object] = {"va": "center", "fontsize": FONT, "color": INK, **style}
+    where = ax.get_yaxis_transform() if across else ax.transData
+    ax.text(x, y, text, transform=where, parse_math=False, **settings)  # type: ignore[arg-type]
+
+
+def _title(ax: Axes, title: str) -> float:
+    y = 0.75
+    for line in wrap(title, EMS * 0.95, 3):
+        _text(ax, 0, y, line, weight="bold", fontsize=FONT * 1.05)
+        y += 1
+    return y - 0.25
+
+
+def _heading(ax: Axes, group: Group, y: float) -> float:
+    if not group.heading:
+        return y + 0.15
+    room = EMS * 0.97 - ems(group.remark)
+    lines = wrap(group.heading, room, 2)
+    for i, line in enumerate(lines):
+        _text(ax, 0, y + 0.7 + i, line, weight="bold")
+    if group.remark:
+        _text(ax, 1, y + 0.7, group.remark, ha="right", color=MUTED, fontsize=SMALL)
+    return y + 0.2 + len(lines)
+
+
+def _stacked(ax: Axes, item: Item, y: float, span: tuple[float, float]) -> float:
+    room = EMS - ems(item.value) * 1.06 - 2
+    aside = ems(item.label) <= room or room > EMS * 0.45
+    label = wrap(item.label, room if aside else EMS * 0.97)
+    for i, line in enumerate(label):
+        _text(ax, 0, y + 0.6 + i, line)
+    y += len(label) - (1 if aside else 0)
+    style = {"weight": "bold"} if item.estimate is not None else {"color": MUTED}
+    _text(ax, 1, y + 0.6, item.value, ha="right", **style)
+    y += 1
+    if item.estimate is not None:
+        _interval(ax, item, y + 0.45, span)
+        y += 0.95
+    return y + 0.2
+
+
+def _beside(ax: Axes, item: Item, y: float, span: tuple[float, float]) -> float:
+    label = wrap(item.label, EMS * 0.29)
+    for i, line in enumerate(label):
+        _text(ax, 0, y + 0.55 + i, line)
+    y += (len(label) - 1) / 2
+    style = {"color": INK if item.estimate is not None else MUTED, "fontsize": SMALL}
+    _text(ax, 1, y + 0.55, item.value, ha="right", **style)
+    if item.estimate is not None:
+        _interval(ax, item, y + 0.55, span)
+    return y + 1 + (len(label) - 1) / 2
+
+
+def _interval(ax: Axes, item: Item, y: float, span: tuple[float, float]) -> None:
+    low, high = span
+    assert item.estimate is not None  # noqa: S101 - the callers asked before
+    start = low if item.low is None else max(low, item.low)
+    end = high if item.high is None else min(high, item.high)
+    ax.plot([start, end], [y, y], color=item.colour, lw=2.4, solid_capstyle="butt", zorder=3)
+    for at, value, shape in ((start, item.low, "<"), (end, item.high, ">")):
+        if value is None or value != at:
+            ax.plot([at], [y], marker=shape, color=item.colour, ms=5, zorder=3)
+        else:
+            ax.plot([at, at], [y - 0.16, y + 0.16], color=item.colour, lw=1.6, zorder=3)
+    if low <= item.estimate <= high:
+        face = "white" if item.hollow else item.colour
+        ax.plot(
+            [item.estimate], [y], "o", ms=7, mfc=face, mec=item.colour, mew=1.8, zorder=4
+        )
+
+
+def _axis(
+    ax: Axes,
+    span: tuple[float, float],
+    top: float,
+    y: float,
+    lines: Sequence[Line],
+    tick: Callable[[float, int], str],
+    factor: float,
+) -> float:
+    low, high = span
+    step, digits = _step((high - low) * factor)
+    first = math.ceil(low * factor / step - 1e-9)
+    last = math.floor(high * factor / step + 1e-9)
+    for i in range(first, last + 1):
+        at = i * step / factor
+        ax.plot([at, at], [top + 0.1, y], color=GRID, lw=0.9, zorder=0)
+        text = tick(at, digits)
+        _text(ax, at, y + 0.5, text, across=False, ha="center", color=MUTED, fontsize=SMALL)
+    y += 1
+    taken: list[tuple[float, float, float]] = []
+    left, right = ax.get_xlim()
+    for line in lines:
+        colour = ALERT if line.alert else INK
+        style = (0, (4, 2)) if line.alert else "-"
+        ax.plot([line.at] * 2, [top + 0.1, y - 1], color=colour, lw=1.2, ls=style, zorder=1)
+        half = ems(line.text) * SMALL / FONT / EMS * (right - left) / 2
+        centre = min(max(line.at, left + half), right - half)
+        row = 0.0
+        while any(r == row and a < centre + half and centre - half < b for a, b, r in taken):
+            row += 0.85
+        taken.append((centre - half, centre + half, row))
+        place = {"across": False, "ha": "center", "color": colour, "fontsize": SMALL}
+        _text(ax, centre, y + 0.4 + row, line.text, **place)  # type: ignore[arg-type]
+    return y + max((row + 0.9 for _, _, row in taken), default=0)
+
+
+def _step(width: float) -> tuple[float, int]:
+    """A round step that cuts `width` into three to seven parts, and its digits."""
+    power = 10.0 ** math.floor(math.log10(width / 4))
+    step = next(power * k for k in (1, 2, 2.5, 5, 10) if width / (power * k) <= 6)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    if abs(round(step, digits) - step) > 1e-9 * step:
+        digits += 1
+    return step, digits
+
+
+def _range(groups: Sequence[Group], lines: Sequence[Line]) -> tuple[float, float]:
+    """The values to show: all estimates, lines and intervals; very wide intervals are cut.
+
+    An interval is cut where it reaches more than four times as far as the median one does.
+    """
+    items = [i for g in groups for i in g.items if i.estimate is not None]
+    ends = [e for i in items for e in (i.low, i.high, i.estimate) if e is not None]
+    marks = [line.at for line in lines]
+    if not ends:
+        return (-1.0, 1.0)
+    low, high = min(ends + marks), max(ends + marks)
+    halves = sorted(i.high - i.low for i in items if i.low is not None and i.high is not None)
+    if halves:
+        middle = [i.estimate for i in items if i.estimate is not None] + marks
+        reach = 2 * halves[len(halves) // 2]
+        low = max(low, min(middle) - reach)
+        high = min(high, max(middle) + reach)
+    if high <= low:
+        spread = abs(high) or 1.0
+        low, high = low - spread / 2, high + spread / 2
+    pad = 0.04 * (high - low)
+    return low - pad, high + pad

@@ -1,0 +1,94 @@
+"""A result table in; a forest of the effects by level of a segment out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from retention_lab.experiment.spec import Spec
+from retention_lab.figures.effects import (
+    Estimand,
+    arms_of,
+    control,
+    effect_item,
+    effect_rows,
+    lines_of,
+    shared_measure,
+)
+from retention_lab.figures.forest import Group, Item, forest
+from retention_lab.figures.style import colours, fit, new_axes, rows_of, theme
+from retention_lab.results import Results, Row
+from retention_lab.texts import kind_of, label, metric_label, say
+from retention_lab.texts.numbers import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def segment_plot(
+    results: Results | Iterable[Row],
+    spec: Spec,
+    metric: str | None = None,
+    segment: str | None = None,
+    estimand: Estimand = "relative_lift",
+    language: str = "en",
+    ax: Axes | None = None,
+) -> Axes:
+    """Effects on one metric in every level of `segment` (the first of the file), by arm.
+
+    A level that was suppressed keeps its place and says so. Without `ax`, a new pyplot figure
+    is made.
+    """
+    name = metric or spec.primary[0]
+    column = segment or (spec.segments[0] if spec.segments else "")
+    rows = effect_rows(results, name, estimand, column)
+    shown = shared_measure(rows, estimand, kind_of(spec, name))
+    tint = colours(arms_of(results))
+    groups = []
+    for level in dict.fromkeys(r.level for r in rows):
+        own = [r for r in rows if r.level == level]
+        heading = label(spec, level, language)
+        if all(r.estimate is None and (r.note or "").startswith("suppressed") for r in own):
+            groups.append(Group(heading, (), say(language, "figure.suppressed")))
+            continue
+        items = tuple(
+            effect_item(r, shown, label(spec, r.arm, language), tint.get(r.arm or ""), language, True)
+            for r in own
+        )
+        groups.append(Group(heading, items, _size(results, name, column, level, language)))
+    key = "figure.segment_lift" if estimand == "relative_lift" else "figure.segment_difference"
+    words = {
+        "metric": metric_label(spec, name, language),
+        "segment": metric_label(spec, column, language),
+        "control": control(spec, language),
+    }
+    if not groups:
+        groups = [Group("", (Item(say(language, "figure.nothing"), "", ""),))]
+    axes = ax if ax is not None else new_axes()
+    with theme():
+        forest(
+            axes,
+            say(language, key, **words),
+            groups,
+            lines_of(spec, name, estimand, shown, language),
+            shown.axis,
+            shown.factor,
+            stacked=False,
+        )
+    return axes if ax is not None else fit(axes)
+
+
+def _size(
+    results: Results | Iterable[Row], metric: str, segment: str, level: str | None, language: str
+) -> str:
+    """``9,563 units``: all units of one level, or an empty text where the table lacks them."""
+    found = [
+        r.n
+        for r in rows_of(results)
+        if r.metric == metric
+        and r.segment == segment
+        and r.level == level
+        and r.estimand in ("mean", "ratio")
+        and r.n is not None
+    ]
+    return say(language, "units", n=number(sum(found), 0)) if found else ""

@@ -1,0 +1,45 @@
+"""A language, a key and values in; the sentence of en.yaml or zh.yaml out."""
+
+from __future__ import annotations
+
+import functools
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LANGUAGES = ("en", "zh")
+
+
+@functools.cache
+def texts(language: str) -> Mapping[str, str]:
+    """Every sentence of `language` by its dotted key; raises KeyError for an unknown language."""
+    if language not in LANGUAGES:
+        raise KeyError(f"no texts in {language!r}; there are {', '.join(LANGUAGES)}")
+    text = (Path(__file__).parent / f"{language}.yaml").read_text(encoding="utf-8")
+    return dict(_flat(yaml.load(text, Loader=yaml.CSafeLoader), ""))  # noqa: S506 - a safe loader
+
+
+def _flat(node: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    found = []
+    for key, value in node.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}.")
+        else:
+            found.append((f"{prefix}{key}", str(value)))
+    return found
+
+
+def say(language: str, key: str, **values: object) -> str:
+    """The sentence `key` in `language` with `values` put in: plain text, not HTML.
+
+    Raises KeyError for an unknown language, key or missing value.
+    """
+    return texts(language)[key].format(**values)
+
+
+def placeholders(text: str) -> set[str]:
+    """Names of the values that `text` waits for."""
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
