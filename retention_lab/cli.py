@@ -6,9 +6,10 @@ Parse, call, print - nothing else. Each command imports what it needs when it is
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -22,8 +23,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Experiments on customer retention: one YAML file in; a decision, a report, a record out.",
-    epilog="Start with: retention-lab new my-test, then validate it, then run it.",
+    epilog="Start with: retention-lab new my-test; edit the file; validate it; run it.",
 )
+
+Reports = Annotated[
+    Path | None, typer.Option(help="Folder of the run folders (default: reports/ of the project).")
+]
 
 
 def main() -> None:
@@ -37,14 +42,10 @@ def main() -> None:
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from retention_lab import __version__
 
-        terminal.say(f"retention-lab {version('retention-lab')}")
+        terminal.say(f"retention-lab {__version__}")
         raise typer.Exit
-
-
-def _root() -> Path:
-    return project_root(Path.cwd())
 
 
 @app.callback()
@@ -61,12 +62,16 @@ def _options(
 def new(
     name: Annotated[str, typer.Argument(help="The experiment's name; the file is NAME.yaml.")],
     units: Annotated[
-        Optional[str], typer.Option(help="Your table: a path, glob or dataset:NAME.")
+        str | None, typer.Option(help="Your table: a path, glob or dataset:NAME.")
     ] = None,
-    arm: Annotated[Optional[str], typer.Option(help="Its column that holds the arm.")] = None,
-    control: Annotated[Optional[str], typer.Option(help="The arm to compare against.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Its column that holds the arm.")] = None,
+    control: Annotated[str | None, typer.Option(help="The arm to compare against.")] = None,
 ) -> None:
-    """Write experiments/NAME.yaml: a commented file that runs as it is."""
+    """Write experiments/NAME.yaml, a commented file that runs as it is.
+
+    Without options it is about a simulated shop; with --units, --arm and --control about your
+    table.
+    """
     from retention_lab.experiment import template
 
     if units is None:
@@ -78,34 +83,205 @@ def new(
     else:
         text = template.template_for(name, units, arm, control, _root())
     path = template.write_new(text, name, _root())
-    terminal.good(f"{terminal.shown(path)} is written; edit it, then:")
+    terminal.good(f"{terminal.shown(path)} is written. Edit it, then:")
     terminal.say(f"  {terminal.command(f'validate {name}')}")
     terminal.say(f"  {terminal.command(f'run {name}')}")
 
 
-Files = Annotated[
-    Optional[list[str]], typer.Argument(help="Experiment files, globs, or names in experiments/.")
-]
-
-
 @app.command()
-def validate(files: Files) -> None:
-    """Check experiment files against the schema and against the real tables."""
+def validate(
+    files: Annotated[
+        list[str], typer.Argument(help="Experiment files, globs, or names in experiments/.")
+    ],
+) -> None:
+    """Check experiment files against the schema and against their tables; nothing is run."""
     from retention_lab.experiment.find import find_files
     from retention_lab.experiment.plan import make_plan
 
     failed = False
-    for path in find_files(files or [], _root()):
+    for path in find_files(files, _root()):
         try:
             plan = make_plan(path)
         except LabError as error:
-            terminal.fail(str(error))
+            terminal.fail(f"{terminal.shown(path)}: not valid\n{error}")
             failed = True
             continue
-        terminal.checks(terminal.shown(path), plan.checks)
-        failed = failed or not all(c.ok for c in plan.checks)
+        terminal.say(f"{terminal.shown(path)}: valid")
+        for check in plan.checks:
+            (terminal.good if check.ok else terminal.bad)(check.text)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(help="Experiment files, globs, or names in experiments/."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every file in experiments/.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Notebooks run at the same time.")] = 2,
+    force: Annotated[bool, typer.Option(help="Run again even where nothing changed.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the file; repeatable."),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Deadline of one notebook: seconds, or 90s, 10m, 2h.")
+    ] = None,
+    reports: Reports = None,
+) -> None:
+    """Run experiments: execute the notebook, write report and results, record in MLflow.
+
+    Unchanged experiments are skipped. Exit status 1 if any failed.
+    """
+    from retention_lab.experiment.find import experiment_files, find_files
+
+    if everything == bool(files):
+        raise typer.BadParameter("name experiment files, or say --all")
+    root = _root()
+    chosen = experiment_files(root) if everything else find_files(files or [], root)
+    overrides = dict(_key_value(change) for change in changes or [])
+    seconds = None if timeout is None else _seconds(timeout)
+
+    from retention_lab.run.execute import run_experiments
+
+    with terminal.run_progress(len(chosen)) as on_event:
+        outcomes = run_experiments(
+            chosen,
+            jobs=jobs,
+            force=force,
+            overrides=overrides,
+            timeout=seconds,
+            reports=reports,
+            on_event=on_event,
+        )
+    terminal.outcomes(outcomes, reports or root / "reports")
+    if any(o.status == "interrupted" for o in outcomes):
+        raise typer.Exit(130)
+    if any(o.status == "failed" for o in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(reports: Reports = None) -> None:
+    """List the experiments of the project with their latest runs and verdicts."""
+    from retention_lab.experiment.find import experiment_files
+    from retention_lab.run.folder import list_runs, read_run
+
+    root = _root()
+    latest = {}
+    for folder in list_runs(reports or root / "reports"):
+        latest.setdefault(folder.parent.name, read_run(folder))
+    names = [p.stem for p in experiment_files(root)]
+    terminal.experiments([*names, *sorted(set(latest) - set(names))], latest)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A run: folder, run id, or experiment's name.")],
+    second: Annotated[str, typer.Argument(help="The run to compare it with.")],
+    html: Annotated[Path | None, typer.Option(help="Write the comparison as a page too.")] = None,
+    reports: Reports = None,
+) -> None:
+    """Show what differs between two runs: in their inputs, and in their results."""
+    from retention_lab.run.compare import compare as compare_runs
+    from retention_lab.run.folder import find_run
+
+    folder = reports or _root() / "reports"
+    comparison = compare_runs(find_run(folder, first), find_run(folder, second))
+    terminal.comparison(comparison)
+    if html is not None:
+        from retention_lab.run.report import comparison_html
+
+        html.write_text(comparison_html(comparison), encoding="utf-8")
+        terminal.say(f"The same as a page: {terminal.shown(html)}")
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="A run: folder, run id, or experiment's name.")],
+    reports: Reports = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Write a run's report and the index again, from what its folder holds."""
+    from retention_lab.run.folder import find_run
+    from retention_lab.run.index import write_index
+    from retention_lab.run.report import write_reports
+
+    folder = reports or _root() / "reports"
+    written = write_reports(find_run(folder, run))
+    for path in [*written, write_index(folder)]:
+        terminal.say(terminal.shown(path))
+    if show:
+        typer.launch(written[0].resolve().as_uri())
+
+
+@app.command()
+def record(
+    run: Annotated[str, typer.Argument(help="A run: folder, run id, or experiment's name.")],
+    reports: Reports = None,
+) -> None:
+    """Record a finished run in MLflow, for instance after the server was away."""
+    from retention_lab.run.folder import find_run
+    from retention_lab.run.record import record as record_run
+
+    folder = find_run(reports or _root() / "reports", run)
+    with terminal.waiting("Recording in MLflow"):
+        run_id = record_run(folder)
+    terminal.good(f"{terminal.shown(folder)} is MLflow run {run_id}")
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="Fetch this dataset, and describe it.")] = None,
+) -> None:
+    """List the named datasets and what is at hand; with a name, fetch and describe it."""
+    from retention_lab.data import datasets
+
+    if name is None:
+        terminal.datasets(datasets.listing())
+        return
+    with terminal.waiting(f"Looking for {name}"):
+        path = datasets.locate(name)
+    terminal.dataset(datasets.describe(name), path)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Open the records: an MLflow server for this machine alone. Ctrl-C ends it."""
+    from retention_lab.servers import mlflow_server
+
+    terminal.note(f"MLflow will answer at http://127.0.0.1:{port} in about half a minute")
+    mlflow_server(_root(), port)
+
+
+@app.command()
+def lab(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8888) -> None:
+    """Open JupyterLab in the project, for this machine alone. Ctrl-C ends it."""
+    from retention_lab.servers import jupyter_lab
+
+    jupyter_lab(_root(), port)
+
+
+def _root() -> Path:
+    return project_root(Path.cwd())
+
+
+def _key_value(change: str) -> tuple[str, str]:
+    key, equals, value = change.partition("=")
+    if not equals or not key.strip():
+        raise typer.BadParameter(f"--set {change}: write KEY=VALUE, such as inference.alpha=0.1")
+    return key.strip(), value
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if not found or float(found[1]) == 0:
+        raise typer.BadParameter(f"--timeout {text}: write seconds, or 90s, 10m, 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 if __name__ == "__main__":

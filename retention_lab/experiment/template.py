@@ -154,7 +154,9 @@ def _look(units: str, arm: str, root: Path) -> tuple[list[Column], list[str]]:
     if arm not in names:
         raise PlanError(f"column {arm!r} is not in {units}{did_you_mean(arm, names)}")
     arms = [
-        str(row[0]) for row in relation.project(_sql(arm)).distinct().fetchall() if row[0] is not None
+        str(row[0])
+        for row in relation.project(_sql(arm)).distinct().fetchall()
+        if row[0] is not None
     ]
     shown = [(n, str(t)) for n, t in zip(names, relation.types, strict=True) if n != arm]
     asked = ", ".join(
@@ -178,9 +180,17 @@ def _look(units: str, arm: str, root: Path) -> tuple[list[Column], list[str]]:
 
 
 def _number(dtype: str) -> bool:
-    return dtype.endswith("INT") or dtype in (
-        "INTEGER", "UINTEGER", "DOUBLE", "FLOAT",
-    ) or dtype.startswith("DECIMAL")
+    return (
+        dtype.endswith("INT")
+        or dtype
+        in (
+            "INTEGER",
+            "UINTEGER",
+            "DOUBLE",
+            "FLOAT",
+        )
+        or dtype.startswith("DECIMAL")
+    )
 
 
 def _is_id(column: Column) -> bool:
@@ -202,7 +212,9 @@ def _metric(column: Column, role: str | None = None) -> str:
         parts.append("missing: drop")
     if role:
         parts.append(f"role: {role}")
-    note = f"   # {column.missing} values are missing: error | drop | zero" if column.missing else ""
+    note = (
+        f"   # {column.missing} values are missing: error | drop | zero" if column.missing else ""
+    )
     return f"{{{', '.join(parts)}}}{note}"
 
 

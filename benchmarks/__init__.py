@@ -1,0 +1,1 @@
+"""Pieces of work in; how long they take here, side by side with their peers, out."""

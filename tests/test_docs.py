@@ -1,0 +1,79 @@
+"""The pages in docs/ in; proof that they say what the code does out."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from retention_lab.experiment import spec
+from retention_lab.experiment.load import parse, validate
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = (DOCS / "experiment-file.md").read_text(encoding="utf-8")
+SECTIONS = {
+    "## Top level": spec.Spec,
+    "## data": spec.Data,
+    "### Tables with a time": spec.Timed,
+    "## design": spec.Design,
+    "## metrics": spec.Metric,
+    "### cap": spec.Cap,
+    "## inference": spec.Inference,
+    "## privacy": spec.Privacy,
+    "## report": spec.Report,
+    "### Texts": spec.Translated,
+    "## survival": spec.Survival,
+    "## incentive": spec.Incentive,
+    "### cost": spec.Cost,
+}
+ENGINES = {spec.Duckdb, spec.Spark, spec.Ibis}
+
+
+def rows(heading: str) -> dict[str, str]:
+    """Keys and written defaults of the table under `heading`."""
+    assert PAGE.count(f"\n{heading}\n") == 1, heading
+    body = PAGE.split(f"\n{heading}\n")[1]
+    body = re.split(r"\n##+ ", body)[0]
+    table = body.split("| key | default | meaning |")[1]
+    return dict(re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", table, re.MULTILINE))
+
+
+def written(field: FieldInfo) -> str:
+    """How a page writes the default of `field`."""
+    if field.is_required():
+        return "required"
+    value: Any = field.get_default(call_default_factory=True)
+    if value is None:
+        return "–"
+    if isinstance(value, spec.Translated):
+        return "empty"
+    if isinstance(value, spec.Part):
+        return "see there"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(value)}]`"
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_every_key_stands_on_the_page_with_its_default(heading: str) -> None:
+    fields = SECTIONS[heading].model_fields
+    assert rows(heading) == {f.alias or name: written(f) for name, f in fields.items()}
+
+
+def test_every_part_of_the_file_has_its_section() -> None:
+    assert set(spec.Part.__subclasses__()) - ENGINES == set(SECTIONS.values())
+
+
+def test_every_kind_of_metric_stands_on_the_page() -> None:
+    for kind in spec.KINDS:
+        assert f"| `{kind}` |" in PAGE
+
+
+def test_the_whole_file_of_the_page_is_one() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    raw, lines = parse(example)
+    assert len(validate(raw, lines).metrics) == 5
