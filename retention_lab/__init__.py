@@ -1,0 +1,45 @@
+"""The retention lab: did the arm win, when do customers come back, what did the incentive buy?
+
+Everything public is here, and is imported when it is first used::
+
+    import retention_lab as rl
+
+    plan = rl.plan("experiments/hillstrom-email.yaml")
+    results = rl.analyse(plan, rl.reduce(plan))
+    rl.decide(plan, results)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": ("retention_lab.experiment.load", "load"),
+    "plan": ("retention_lab.experiment.plan", "make_plan"),
+    "reduce": ("retention_lab.data.reduce", "reduce"),
+    "merge": ("retention_lab.data.moments", "merge"),
+    "Moments": ("retention_lab.data.moments", "Moments"),
+    "analyse": ("retention_lab.ab.analyse", "analyse"),
+    "decide": ("retention_lab.ab.decide", "decide"),
+    "finish": ("retention_lab.run.finish", "finish"),
+    "Results": ("retention_lab.results", "Results"),
+    "Verdict": ("retention_lab.results", "Verdict"),
+    "figures": ("retention_lab.figures", None),
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'retention_lab' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    home = import_module(module)
+    return home if attribute is None else getattr(home, attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -76,18 +76,18 @@ def ratio_level(m: Moments, cell: int | None, numerator: str, denominator: str) 
     parts = (
         float(m.comoment[cell, xx]),
         -2.0 * ratio * float(m.comoment[cell, xy]),
-        ratio**2 * float(m.comoment[cell, yy]),
+        ratio * ratio * float(m.comoment[cell, yy]),
     )
-    spread = max(math.fsum(parts), 0.0)
+    spread = max(sum(parts), 0.0)
     if spread <= 8 * EPS * sum(abs(p) for p in parts):
         spread = 0.0
-    return Level(ratio, spread / (n - 1) / n / y**2, n)
+    return Level(ratio, spread / (n - 1) / n / y / y, n)
 
 
 def _variance(spread: float, n: int, mean: float) -> float:
     """Sample variance; 0 where the spread is below what doubles near `mean` can hold apart."""
-    variance = spread / (n - 1)
-    return 0.0 if variance <= (4 * EPS * abs(mean)) ** 2 else variance
+    variance, grain = spread / (n - 1), 4 * EPS * abs(mean)
+    return 0.0 if variance <= grain * grain else variance
 
 
 def level_interval(a: Level, alpha: float) -> Estimate:
@@ -118,6 +118,8 @@ def difference(arm: Level, base: Level, alpha: float) -> Estimate:
     std_error = math.sqrt(arm.variance + base.variance)
     if std_error == 0.0:
         return Estimate(estimate, note=NO_VARIANCE)
+    if not math.isfinite(std_error):
+        return Estimate(note=NOT_FINITE)
     df = welch_df(arm, base)
     half = critical(df, alpha) * std_error
     p_value = 2.0 * float(special.stdtr(df, -abs(estimate) / std_error))
@@ -142,13 +144,12 @@ def relative_lift(arm: Level, base: Level, alpha: float) -> Estimate:
     # Everything in units of the base's size, so that nothing overflows on the way.
     lift = whole.estimate / size
     rho = arm.estimate / base.estimate
-    v_arm = (math.sqrt(arm.variance) / size) ** 2
-    v_base = (math.sqrt(base.variance) / size) ** 2
-    a = 1.0 - t**2 * v_base
-    root = t * math.sqrt(max(v_arm * a + rho**2 * v_base, 0.0))
+    v_arm, v_base = arm.variance / size / size, base.variance / size / size
+    a = 1.0 - t * t * v_base
+    root = t * math.sqrt(max(v_arm * a + rho * rho * v_base, 0.0))
     ends = ((rho - root) / a - 1.0, (rho + root) / a - 1.0)
     low, high = ends if base.estimate > 0 else (-ends[1], -ends[0])
-    std_error = math.sqrt(v_arm + rho**2 * v_base)
+    std_error = math.sqrt(v_arm + rho * rho * v_base)
     if not all(map(math.isfinite, (lift, low, high, std_error))):
         return Estimate(note=UNBOUNDED)
     return Estimate(lift, std_error, low, high, whole.p_value)
@@ -159,7 +160,7 @@ def welch_df(arm: Level, base: Level) -> float:
     # Relative to the larger variance: squares of tiny variances would vanish.
     top = max(arm.variance, base.variance)
     a, b = arm.variance / top, base.variance / top
-    return float((a + b) ** 2 / (a**2 / (arm.n - 1) + b**2 / (base.n - 1)))
+    return (a + b) * (a + b) / (a * a / (arm.n - 1) + b * b / (base.n - 1))
 
 
 def critical(df: float, alpha: float) -> float:

@@ -1,20 +1,70 @@
-"""A lazy frame of one row a unit in; its `Moments` by one query out."""
+"""A plan, or a lazy frame of one row a unit, in; its `Moments` by one query out."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
 
-from retention_lab.data.moments import Floats, Moments, Pair
+from retention_lab.data.moments import Floats, Moments, Pair, merge
 from retention_lab.data.source import Frame, Source
-from retention_lab.data.units import key
+from retention_lab.data.units import joint, key, unit_frame, with_caps
+from retention_lab.errors import DataError
+from retention_lab.experiment.needs import Column, all_columns, all_pairs
+
+if TYPE_CHECKING:
+    from retention_lab.experiment.plan import Plan
 
 LOOK = 10_000
 FAR = 10.0  # a column is shifted where its mean lies further than this many deviations from 0
 LOST = 1e4  # a cell is reduced again where n (mean - shift)^2 exceeds this many times its moment
+
+
+def reduce(plan: Plan) -> Moments:
+    """The reduction of the plan's rows by arm and segments, or of its saved reductions, merged.
+
+    Raises DataError where a table cannot be read, or saved reductions do not fit together or fit
+    the file.
+    """
+    if plan.spec.data.moments:
+        return _saved(plan)
+    assert plan.spec.design is not None
+    columns, pairs = all_columns(dict(plan.needed)), all_pairs(dict(plan.needed))
+    frame = unit_frame(plan.source, plan.spec, plan.arms, columns)
+    parts = [(n.numerator, n.denominator) for n in plan.needed.values() if n.denominator]
+    frame = joint(frame, [(a, b) for a, b in parts if b is not None and "__" in a.name])
+    caps = _caps(plan.source, frame, columns)
+    keys = (plan.spec.design.arm, *plan.spec.segments)
+    definition = json.dumps({**json.loads(plan.definition), "caps": caps}, sort_keys=True)
+    return reduce_frame(plan.source, with_caps(frame, caps), keys, pairs, definition)
+
+
+def _saved(plan: Plan) -> Moments:
+    """The saved reductions of the file, merged; each says the same of what its columns are."""
+    held = [Moments.load(path) for table in plan.inputs for path in table.paths]
+    whole = merge(*held)
+    said, wanted = json.loads(whole.definition), json.loads(plan.definition)
+    differ = [k for k in wanted if said.get(k) != wanted[k]]
+    if differ:
+        detail = "; ".join(f"{k}: {said.get(k)} there, {wanted[k]} in the file" for k in differ)
+        raise DataError(f"the saved reductions do not fit the file: {detail}")
+    return whole
+
+
+def _caps(source: Source, frame: Frame, columns: Sequence[Column]) -> dict[str, float]:
+    """The cap of every capped column; a quantile is taken over all its units, arms pooled."""
+    caps = {c.name: c.cap.value for c in columns if c.cap is not None and c.cap.value is not None}
+    by_rank = {
+        c.name: nw.col(c.name).quantile(c.cap.quantile, interpolation="linear")
+        for c in columns
+        if c.cap is not None and c.cap.quantile is not None
+    }
+    if by_rank:
+        caps |= {k: v for k, v in source.rows(frame.select(**by_rank))[0].items() if v is not None}
+    return caps
 
 
 def reduce_frame(

@@ -138,6 +138,8 @@ def _settled(column: Column) -> nw.Expr:
 
 def with_caps(frame: Frame, caps: dict[str, float]) -> Frame:
     """Let values above a column's cap count as the cap."""
+    if not caps:
+        return frame
     return frame.with_columns(
         **{
             name: nw.when(nw.col(name) > cap).then(nw.lit(cap)).otherwise(nw.col(name))

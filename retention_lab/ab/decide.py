@@ -1,0 +1,160 @@
+"""Rows of an A/B test and its pre-registered rules in; the verdict and its reasons out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from retention_lab.ab.split import MISMATCH
+from retention_lab.experiment.plan import Plan
+from retention_lab.experiment.spec import Metric
+from retention_lab.results import Decision, Reason, Results, Row, Verdict
+
+DIFFERENCES = ("mean_difference", "ratio_difference")
+
+
+def decide(plan: Plan, results: Results) -> Verdict:
+    """The verdict, by rules that stand in the file before any result is seen.
+
+    invalid       the split between the arms is not the planned one (sample ratio, p < 0.001),
+                  units have no arm, or a primary metric has no result
+    ship          an arm is better in a primary metric (adjusted p below alpha), worse in none,
+                  and harms no guardrail; where several are, the one with the largest effect
+    stop          no arm can ship, and every arm is worse in a primary metric, harms a guardrail,
+                  or cannot reach the least effect that is worth having (`margin`)
+    keep_running  otherwise: the data do not decide yet
+    """
+    checks = _validity(plan, results)
+    arms = {arm: _Arm(plan, results, arm) for arm in plan.arms[1:]}
+    if checks:
+        return Verdict("invalid", None, (*checks, *_all_reasons(arms)))
+    able = [a for a in arms.values() if a.can_ship]
+    if able:
+        best = max(able, key=lambda a: a.size)
+        others = tuple(r for a in arms.values() if a is not best for r in a.reasons)
+        return Verdict("ship", best.name, (*best.reasons, *others, *_waiting(plan, results)))
+    decision: Decision = "stop" if all(a.must_stop for a in arms.values()) else "keep_running"
+    return Verdict(decision, None, (*_all_reasons(arms), *_waiting(plan, results)))
+
+
+def _all_reasons(arms: dict[str, _Arm]) -> list[Reason]:
+    return [r for a in arms.values() for r in a.reasons]
+
+
+def _validity(plan: Plan, results: Results) -> list[Reason]:
+    """Why no effect may be believed; empty where nothing speaks against it."""
+    reasons = []
+    split = results.where(estimand="sample_ratio").rows
+    for row in split:
+        if row.p_value is not None and row.p_value < MISMATCH:
+            numbers = {"chi2": row.estimate, "p": row.p_value}
+            reasons.append(Reason("sample_ratio_mismatch", numbers))
+    reasons += [Reason("no_arm", {"text": c.text}) for c in plan.checks if c.code == "no_arm"]
+    for metric in plan.spec.primary:
+        rows = _overall(results, metric)
+        if rows and all(r.p_value is None for r in rows):
+            numbers = {"metric": metric, "arm": rows[0].arm, "note": rows[0].note}
+            reasons.append(Reason("primary_no_result", numbers))
+    return reasons
+
+
+def _waiting(plan: Plan, results: Results) -> list[Reason]:
+    """Primary metrics whose window has not elapsed for every unit."""
+    rows = results.where(estimand="immature", metric=list(plan.spec.primary)).rows
+    as_of = str(plan.spec.data.as_of)
+    return [
+        Reason("immature", {"metric": r.metric, "immature": r.estimate, "n": r.n, "as_of": as_of})
+        for r in rows
+    ]
+
+
+def _overall(results: Results, metric: str, **where: Any) -> tuple[Row, ...]:
+    return results.where(metric=metric, estimand=DIFFERENCES, segment=None, **where).rows
+
+
+class _Arm:
+    """What the primary metrics and guardrails say of one arm."""
+
+    def __init__(self, plan: Plan, results: Results, name: str) -> None:
+        self.name = name
+        self.alpha = plan.spec.inference.alpha
+        self.results = results
+        self.better = self.worse = self.harmed = self.hopeless = self.unsure = False
+        self.size = 0.0
+        reasons = []
+        for metric in plan.spec.metrics:
+            row = next(iter(_overall(results, metric.name, arm=name)), None)
+            if row is None:
+                continue
+            if metric.name in plan.spec.primary:
+                reasons.append(self._primary(metric, row))
+            elif metric.role == "guardrail":
+                reasons.append(self._guardrail(metric, row))
+        self.reasons = tuple(reasons)
+
+    @property
+    def can_ship(self) -> bool:
+        return self.better and not (self.worse or self.harmed or self.unsure)
+
+    @property
+    def must_stop(self) -> bool:
+        return self.worse or self.harmed or self.hopeless
+
+    def _primary(self, metric: Metric, row: Row) -> Reason:
+        if row.p_value is None or row.estimate is None:
+            note = {"metric": metric.name, "arm": self.name, "note": row.note}
+            return Reason("primary_no_result", note)
+        sign = 1.0 if metric.direction == "increase" else -1.0
+        lift = self._lift(metric)
+        adjusted = row.p_adjusted if row.p_adjusted is not None else row.p_value
+        numbers = {**_interval(metric, row), "p_adjusted": adjusted, **_lift_numbers(lift)}
+        if adjusted < self.alpha:
+            good = sign * row.estimate > 0
+            self.better, self.worse = self.better or good, self.worse or not good
+            gain = lift.estimate if lift is not None and lift.estimate is not None else row.estimate
+            self.size = max(self.size, sign * gain)
+            return Reason("primary_better" if good else "primary_worse", numbers)
+        ends = [sign * x for x in (row.ci_low, row.ci_high) if x is not None]
+        if metric.margin is not None and max(ends) < metric.margin:
+            self.hopeless = True
+            return Reason("no_worthwhile_effect", {**numbers, "margin": metric.margin})
+        return Reason("primary_unclear", numbers)
+
+    def _guardrail(self, metric: Metric, row: Row) -> Reason:
+        """Harm: the whole interval on the bad side. Kept: no harm beyond the margin is in it."""
+        numbers = {**_interval(metric, row), "margin": metric.margin}
+        if row.ci_low is None or row.ci_high is None:
+            self.unsure = True
+            return Reason("guardrail_unclear", {**numbers, "note": row.note})
+        worst, best = row.ci_low, row.ci_high
+        if metric.direction == "decrease":
+            worst, best = -row.ci_high, -row.ci_low
+        if best < 0 and (metric.margin is None or worst < -metric.margin):
+            self.harmed = True
+            return Reason("guardrail_harmed", numbers)
+        if metric.margin is not None and worst < -metric.margin:
+            self.unsure = True
+            return Reason("guardrail_unclear", numbers)
+        return Reason("guardrail_kept", numbers)
+
+    def _lift(self, metric: Metric) -> Row | None:
+        wanted = {"metric": metric.name, "arm": self.name, "segment": None}
+        return next(iter(self.results.where(estimand="relative_lift", **wanted).rows), None)
+
+
+def _interval(metric: Metric, row: Row) -> dict[str, Any]:
+    return {
+        "metric": metric.name,
+        "arm": row.arm,
+        "estimate": row.estimate,
+        "ci_low": row.ci_low,
+        "ci_high": row.ci_high,
+        "kind": metric.kind,
+    }
+
+
+def _lift_numbers(lift: Row | None) -> dict[str, Any]:
+    return {
+        "lift": lift.estimate if lift else None,
+        "lift_low": lift.ci_low if lift else None,
+        "lift_high": lift.ci_high if lift else None,
+    }
