@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic.fields import FieldInfo
 
+from retention_lab import results
 from retention_lab.experiment import spec
 from retention_lab.experiment.load import parse, validate
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+PACKAGE = DOCS.parent / "retention_lab"
 PAGE = (DOCS / "experiment-file.md").read_text(encoding="utf-8")
+RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 SECTIONS = {
     "## Top level": spec.Spec,
     "## data": spec.Data,
@@ -77,3 +80,36 @@ def test_the_whole_file_of_the_page_is_one() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     raw, lines = parse(example)
     assert len(validate(raw, lines).metrics) == 5
+
+
+def first_cells(page: str, head: str) -> list[str]:
+    """Names in the first column of the table whose first head cell is `head`."""
+    body = page.split(f"\n| {head} |")[1].split("\n\n")[0]
+    cells = re.findall(r"^\| (`.+?`) \|", body, re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+
+def source(room: str) -> str:
+    return "\n".join(p.read_text(encoding="utf-8") for p in sorted((PACKAGE / room).glob("*.py")))
+
+
+def test_every_column_of_the_result_table_stands_on_the_page() -> None:
+    assert tuple(first_cells(RESULTS, "column")) == results.COLUMNS
+
+
+def test_every_decision_stands_on_the_page() -> None:
+    assert sorted(first_cells(RESULTS, "verdict")) == sorted(get_args(results.Decision))
+
+
+def test_the_estimands_on_the_page_are_those_of_the_analysis() -> None:
+    said = set(re.findall(r'estimand(?:: Any)?="(\w+)"', source("ab")))
+    said |= set(re.findall(r'estimand = "(\w+)" if self.ratio else "(\w+)"', source("ab"))[0])
+    said |= {"ratio_difference", "mean_difference", "immature", "missing"}
+    assert set(first_cells(RESULTS, "estimand")) == said
+
+
+def test_every_note_that_the_analysis_or_the_plan_gives_stands_on_the_page() -> None:
+    text = source("ab") + source("experiment")
+    given = set(re.findall(r'"([a-z_]+): [a-z]', source("ab")))
+    given |= set(re.findall(r'_fault\(\s*"(\w+)"', text)) - {"no_arm"}
+    assert set(first_cells(RESULTS, "note begins with")) == given
