@@ -95,12 +95,19 @@ def make_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     column, type, arm or time that does not fit, or an analysis that does not exist yet); the
     message holds every fault that was found, one a line.
     """
-    path = Path(path).absolute()
+    path = _found(Path(path))
     spec = load(path, overrides)
     root = project_root(path)
     _exists_yet(spec)
     source = Source(spec.data, path.parent, root)
     return _Checker(spec, path, root, dict(overrides or {}), source).plan()
+
+
+def _found(path: Path) -> Path:
+    """`path` from here, or else from the root of the project that one stands in."""
+    here = path.absolute()
+    other = project_root(Path.cwd()) / path
+    return other if other.is_file() and not here.is_file() else here
 
 
 def _exists_yet(spec: Spec) -> None:
@@ -260,12 +267,12 @@ class _Checker:
         key, unit = f"data.events.{event}", self.design.unit
         if self._has(f"{key}.at", table.at, table.table, kinds):
             self._is_time(f"{key}.at", table.at, table.table, kinds)
-        if unit and self._has("design.unit", unit, table.table, kinds) and unit in known:
-            if kinds[unit] != known[unit]:
-                self.fatal.append(
-                    f"design.unit: {unit!r} holds {known[unit]} in the assignments but "
-                    f"{kinds[unit]} in {table.table}; cast one of them"
-                )
+        there = unit and self._has("design.unit", unit, table.table, kinds) and unit in known
+        if unit and there and kinds[unit] != known[unit]:
+            self.fatal.append(
+                f"design.unit: {unit!r} holds {known[unit]} in the assignments but "
+                f"{kinds[unit]} in {table.table}; cast one of them"
+            )
         for c in columns:
             if c.event == event and c.value is not None:
                 metric = f"metric {c.name!r}"
