@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -123,7 +124,7 @@ def root(increasing: Callable[[float], float]) -> float:
 def _path(scenario: Scenario, multiplier: float) -> Path:
     knots = sorted({0, scenario.effect_days, *(day for day, _ in scenario.pace)})
     heights = [0.0]
-    for before, after in zip(knots, knots[1:], strict=False):
+    for before, after in itertools.pairwise(knots):
         rate = next(r for until, r in scenario.pace if after <= until)
         boost = multiplier if after <= scenario.effect_days else 1.0
         heights.append(heights[-1] + (after - before) * rate * boost)

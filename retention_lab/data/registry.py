@@ -1,0 +1,106 @@
+"""registry.yaml in; the named datasets, their tables and the forms of their files, out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wheel:
+    """A file inside an installed package: `path` below the import name `module`."""
+
+    package: str
+    module: str
+    path: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Text:
+    """Columns (name to text, date, integer or number) of lines split at white space."""
+
+    skip: int
+    columns: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Form:
+    """One raw file that holds a table: its names, its sha256, where to get it, how to read it.
+
+    With neither `text` nor `rda` (the object's name in an R data file) DuckDB reads it as it is.
+    """
+
+    files: tuple[str, ...]
+    sha256: str
+    url: str | None = None
+    wheel: Wheel | None = None
+    text: Text | None = None
+    rda: str | None = None
+
+    @property
+    def converts(self) -> bool:
+        """Whether the raw file has to be turned into Parquet first."""
+        return self.text is not None or self.rda is not None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    name: str
+    rows: int | None
+    forms: tuple[Form, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dataset:
+    """A named dataset. `made`: simulated on first use; `default`: the table without a name."""
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    source: str | None
+    tables: tuple[Table, ...]
+    default: str | None
+    made: bool
+
+
+@functools.lru_cache(maxsize=1)
+def registry() -> Mapping[str, Dataset]:
+    """Every registered dataset by name, in the order of registry.yaml."""
+    import yaml
+
+    text = resources.files("retention_lab.data").joinpath("registry.yaml").read_text("utf-8")
+    entries: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)
+    return {name: _dataset(name, entry) for name, entry in entries.items()}
+
+
+def _dataset(name: str, entry: dict[str, Any]) -> Dataset:
+    tables = tuple(
+        Table(key, table.get("rows"), tuple(_form(f) for f in table.get("forms", ())))
+        for key, table in entry["tables"].items()
+    )
+    return Dataset(
+        name=name,
+        title=entry["title"],
+        licence=entry["licence"],
+        citation=entry["citation"],
+        source=entry.get("source"),
+        tables=tables,
+        default=entry.get("default", tables[0].name if len(tables) == 1 else None),
+        made=entry.get("made", False),
+    )
+
+
+def _form(entry: dict[str, Any]) -> Form:
+    text = entry.get("text")
+    return Form(
+        files=tuple(entry["files"]),
+        sha256=entry["sha256"],
+        url=entry.get("url"),
+        wheel=Wheel(**entry["wheel"]) if "wheel" in entry else None,
+        text=Text(text["skip"], tuple(text["columns"].items())) if text else None,
+        rda=entry.get("rda"),
+    )
