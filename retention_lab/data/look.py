@@ -51,6 +51,7 @@ def look_at_units(
     columns: Sequence[Column],
 ) -> UnitLook:
     """One scan of the table `ref`, by arm. `end` is the end of as_of in microseconds UTC."""
+    fractional = source.fractional(ref)
     own = [c for c in columns if c.how == "value"]
     spans = sorted({c.matures for c in columns if c.matures is not None})
     time = f"epoch_us({quoted(at)}::timestamptz)" if at is not None else None
@@ -65,11 +66,12 @@ def look_at_units(
             for h in spans
         ]
     for i, c in enumerate(own):
-        x = f"{quoted(c.value or c.name)}::double"
-        odd = f"{x} not in (0, 1)" if c.binary else "false"
+        x = quoted(c.value or c.name)
+        infinite = f"not isfinite({x}::double)" if c.value in fractional else "false"
+        odd = f"{x}::double not in (0, 1)" if c.binary else "false"
         wanted += [
             f"count(*) - count({x}) as missing_{i}",
-            f"count(*) filter (not isfinite({x})) as infinite_{i}",
+            f"count(*) filter ({infinite}) as infinite_{i}",
             f"count(*) filter ({odd}) as odd_{i}",
         ]
     rows = source.query(f"select {', '.join(wanted)} from t group by 1", t=ref)

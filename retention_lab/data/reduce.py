@@ -39,7 +39,19 @@ def reduce(plan: Plan) -> Moments:
     caps = _caps(plan.source, frame, columns)
     keys = (plan.spec.design.arm, *plan.spec.segments)
     definition = json.dumps({**json.loads(plan.definition), "caps": caps}, sort_keys=True)
-    return reduce_frame(plan.source, with_caps(frame, caps), keys, pairs, definition)
+    frame, alike = with_caps(frame, caps), _alike(plan, columns)
+    return reduce_frame(plan.source, frame, keys, pairs, definition, alike)
+
+
+def _alike(plan: Plan, columns: Sequence[Column]) -> dict[str, object]:
+    """By column, what its known rows depend on: its maturity alone, where no value is missing."""
+
+    def whole(c: Column) -> bool:
+        if c.how == "value":
+            return plan.look is not None and plan.look.values[c.name].missing == 0
+        return c.how in ("any", "count") or c.missing == "zero"
+
+    return {c.name: ("matures", c.matures) for c in columns if whole(c)}
 
 
 def _saved(plan: Plan) -> Moments:
@@ -73,24 +85,35 @@ def reduce_frame(
     keys: Sequence[str],
     pairs: Sequence[Pair],
     definition: str = "",
+    alike: Mapping[str, object] | None = None,
 ) -> Moments:
     """Reduce `frame` to counts, means and co-moments of `pairs` by the levels of `keys`.
 
     Products are summed around a constant near the mean, found by a look at the first rows: raw
     sums of squares lose every digit from means of 1e8 on. Where a cell's mean still turns out far
     from that constant, all is reduced once more around each cell's own mean (two passes, exact).
+    Columns of the same value in `alike` are known in the same rows, so that their pair needs no
+    counts of its own.
     """
+    alike = alike or {}
     columns = list(dict.fromkeys(c for p in pairs for c in p))
     shifts = _look(source, frame, columns)
-    rows = _query(source, frame, keys, pairs, {c: nw.lit(s) for c, s in shifts.items()})
+    apart = [p for p in pairs if p[0] != p[1] and not _same_rows(p, alike)]
+    rows = _query(source, frame, keys, pairs, apart, {c: nw.lit(s) for c, s in shifts.items()})
     moments = _moments(rows, keys, pairs, shifts, definition)
     if not _cancelled(moments, shifts):
         return moments
     by = [key(k) for k in keys]
     means = frame.group_by(*by).agg(**{f"centre {c}": nw.col(c).mean() for c in columns})
     centred = frame.join(means, on=by, how="left")
-    rows = _query(source, centred, keys, pairs, {c: nw.col(f"centre {c}") for c in columns}, True)
+    centres = {c: nw.col(f"centre {c}") for c in columns}
+    rows = _query(source, centred, keys, pairs, apart, centres, by_cell=True)
     return _moments(rows, keys, pairs, None, definition)
+
+
+def _same_rows(pair: Pair, alike: Mapping[str, object]) -> bool:
+    x, y = pair
+    return alike.get(x) is not None and alike.get(x) == alike.get(y)
 
 
 def _look(source: Source, frame: Frame, columns: Sequence[str]) -> dict[str, float]:
@@ -115,10 +138,15 @@ def _query(
     frame: Frame,
     keys: Sequence[str],
     pairs: Sequence[Pair],
+    apart: Sequence[Pair],
     shifts: Mapping[str, nw.Expr],
+    *,
     by_cell: bool = False,
 ) -> dict[str, Any]:
-    """The one grouped query: row counts, and for each pair n, the shifted sums and products."""
+    """The one grouped query: row counts, and for each pair n, the shifted sums and products.
+
+    Pairs in `apart` may be known in other rows than their columns, and are counted by themselves.
+    """
     sums: dict[str, nw.Expr] = {"size": nw.len()}
 
     def shifted(c: str) -> nw.Expr:
@@ -133,8 +161,9 @@ def _query(
                 sums[f"centre {x}"] = nw.col(f"centre {x}").max()
         else:
             product = shifted(x) * shifted(y)
-            sums[f"n {x}|{y}"] = product.count()
             sums[f"product {x}|{y}"] = product.sum()
+        if (x, y) in apart:
+            sums[f"n {x}|{y}"] = product.count()
             sums[f"x {x}|{y}"] = nw.when(~nw.col(y).is_null()).then(shifted(x)).sum()
             sums[f"y {x}|{y}"] = nw.when(~nw.col(x).is_null()).then(shifted(y)).sum()
     return source.arrays(frame.group_by(*(key(k) for k in keys)).agg(**sums))
@@ -162,8 +191,10 @@ def _moments(
             sum_x = sum_y = _floats(rows[f"sum {x}"])
             product = _floats(rows[f"square {x}"])
         else:
-            n[:, i] = rows[f"n {x}|{y}"]
-            sum_x, sum_y = _floats(rows[f"x {x}|{y}"]), _floats(rows[f"y {x}|{y}"])
+            own = f"n {x}|{y}" in rows
+            n[:, i] = rows[f"n {x}|{y}" if own else f"n {x}"]
+            sum_x = _floats(rows[f"x {x}|{y}" if own else f"sum {x}"])
+            sum_y = _floats(rows[f"y {x}|{y}" if own else f"sum {y}"])
             product = _floats(rows[f"product {x}|{y}"])
         some = np.maximum(n[:, i], 1)
         mean_x[:, i] = np.where(n[:, i] > 0, shift(x) + sum_x / some, 0.0)

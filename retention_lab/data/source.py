@@ -72,6 +72,7 @@ class Source:
             self.connection.execute("set preserve_insertion_order = false")
             self.connection.execute(f"set timezone = '{data.timezone}'")
         self._frames: dict[str, Frame] = {}
+        self._described: dict[str, dict[str, str]] = {}
 
     def table(self, ref: str) -> Frame:
         """The table that `ref` names, as a lazy frame.
@@ -104,9 +105,19 @@ class Source:
 
     def columns(self, ref: str) -> dict[str, str]:
         """The columns of the table `ref`: name -> number, truth, text, date, time or other."""
-        with self._errors(ref):
-            found = self.connection.execute(f"describe from {self._scan(ref)}").fetchall()
-            return {row[0]: _kind(row[1]) for row in found}
+        return {name: _kind(dtype) for name, dtype in self._types(ref).items()}
+
+    def fractional(self, ref: str) -> frozenset[str]:
+        """The columns of `ref` that can hold NaN and infinity."""
+        types = self._types(ref).items()
+        return frozenset(name for name, dtype in types if dtype in ("FLOAT", "DOUBLE"))
+
+    def _types(self, ref: str) -> dict[str, str]:
+        if ref not in self._described:
+            with self._errors(ref):
+                found = self.connection.execute(f"describe from {self._scan(ref)}").fetchall()
+                self._described[ref] = {row[0]: row[1] for row in found}
+        return self._described[ref]
 
     def rows(self, frame: Frame) -> list[dict[str, Any]]:
         """Run a small query and bring its rows home as plain Python values."""
