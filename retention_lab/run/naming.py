@@ -1,0 +1,100 @@
+"""Rows of results and a file's keys in; MLflow's metrics and parameters out, within its limits.
+
+MLflow's names may hold letters, digits, ``_ - . : /`` and spaces, up to 250 characters. A metric
+is called ``metric/estimand/arm`` or ``metric/estimand/arm/segment:level`` (MLflow refuses ``=``);
+parts that do not apply are left out, and ``.se``, ``.ci_low``, ``.ci_high`` and ``.p`` stand
+beside the estimate. A name that had to be changed ends in four hex digits of its hash, so that
+``$10`` and ``€10`` stay apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from retention_lab.results import Row
+
+BESIDE = {"std_error": "se", "ci_low": "ci_low", "ci_high": "ci_high", "p_value": "p"}
+UNSAFE = re.compile(r"[^\w \-.]")
+TAKEN = re.compile(r"^\.+$|\.(se|ci_low|ci_high|p)$|^\s|\s$|^$")
+LONGEST_NAME = 48  # four names, an estimand and a suffix then stay under 250 characters
+LONGEST_KEY = 250
+LONGEST_VALUE = 6000
+
+
+def metrics(rows: Iterable[Row]) -> dict[str, float]:
+    """MLflow's metrics: every number of the overall and segment rows that exists.
+
+    Rows with `term` or `at` (curves, coefficients) stay in results.parquet only.
+    """
+    found: dict[str, float] = {}
+    for row in rows:
+        if row.term is not None or row.at is not None:
+            continue
+        key = metric_key(row)
+        numbers = {key: row.estimate}
+        numbers.update({f"{key}.{short}": getattr(row, name) for name, short in BESIDE.items()})
+        for name, value in numbers.items():
+            if value is not None:
+                found.setdefault(name, float(value))
+    return found
+
+
+def metric_key(row: Row) -> str:
+    """``metric/estimand/arm/segment:level`` of one row."""
+    parts = [row.metric, row.estimand, row.arm]
+    key = "/".join(safe(p) for p in parts if p is not None)
+    if row.segment is None:
+        return key
+    return f"{key}/{safe(row.segment)}:{safe(str(row.level))}"
+
+
+def safe(name: str) -> str:
+    """`name` as one part of an MLflow name; changed names stay different from each other.
+
+    >>> safe("No E-Mail"), safe("2) $100 - $200")
+    ('No E-Mail', '2_ _100 - _200-e1b3')
+    """
+    clean = UNSAFE.sub("_", name)
+    if clean == name and len(name) <= LONGEST_NAME and not TAKEN.search(name):
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:4]
+    return f"{clean[: LONGEST_NAME - 5].strip(' .')}-{mark}"
+
+
+def parameters(content: Mapping[str, Any]) -> dict[str, str]:
+    """MLflow's parameters: the file's values by dotted key; list items go by their name.
+
+    Empty values are left out; a value of more than 6000 characters is cut and says so.
+    """
+    found: dict[str, str] = {}
+    for steps, value in _leaves(content, ()):
+        if value is None or value == "":
+            continue
+        key = ".".join(UNSAFE.sub("_", step) for step in steps)
+        if len(key) > LONGEST_KEY:
+            mark = hashlib.sha256(key.encode()).hexdigest()[:8]
+            key = f"{key[: LONGEST_KEY - 9]}-{mark}"
+        text = str(value)
+        if len(text) > LONGEST_VALUE:
+            note = f" ... ({len(text)} characters; the whole is in spec.yaml)"
+            text = text[: LONGEST_VALUE - len(note)] + note
+        found[key] = text
+    return found
+
+
+def _leaves(value: Any, at: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*at, str(key)))
+    elif isinstance(value, list | tuple):
+        if all(not isinstance(v, Mapping | list | tuple) for v in value):
+            yield at, ", ".join(str(v) for v in value)
+            return
+        for i, inner in enumerate(value):
+            name = inner.get("name", i) if isinstance(inner, Mapping) else i
+            yield from _leaves(inner, (*at, str(name)))
+    else:
+        yield at, value

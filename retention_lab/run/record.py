@@ -1,0 +1,264 @@
+"""A run folder in; its one MLflow run, complete and found again by the folder's name, out.
+
+Imports mlflow, which takes seconds, inside its functions. Uses only MLflow's client, never its
+global state, so that threads and other uses of MLflow are left alone. Recording a folder again
+finishes or refreshes the same MLflow run: whatever broke in the middle, `record` mends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import getpass
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from retention_lab.errors import LabError, RunError
+from retention_lab.paths import cache_folder
+from retention_lab.run.folder import RECORD, SPEC, read_run, spec_of, update_run
+from retention_lab.run.naming import metrics, parameters
+from retention_lab.run.redact import Redactor, without_credentials
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT = "sqlite:///mlflow.db"
+RUN_TAG = "retention_lab.run"
+MOST_PARAMS = 100  # MLflow's limits for one batch
+MOST_METRICS = 1000
+LONGEST_TAG = 8000
+DIGEST = 36  # characters of a digest that MLflow keeps
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "FAILED"}
+_opening = threading.Lock()
+
+
+def record(folder: Path, tracking_uri: str | None = None) -> str:
+    """Record the run in `folder`; returns the id of its MLflow run.
+
+    The store is `tracking_uri`, else MLFLOW_TRACKING_URI, else ``<root>/mlflow.db`` with the
+    artifacts under ``<root>/mlruns``. Raises RunError where the run has not ended or the store
+    cannot be reached or written; calling again finishes the same MLflow run.
+    """
+    folder = Path(folder)
+    run = read_run(folder)
+    if run["status"] not in STATUS:
+        raise RunError(f"{folder}: the run has not ended, or its runner was killed; run it again")
+    root = (folder / run["root"]).resolve()
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None
+    where = without_credentials(uri) if uri else DEFAULT
+    secrets = (folder / SPEC).read_text(encoding="utf-8", errors="replace")
+    Redactor(secrets + json.dumps(run["overrides"], default=str)).folder(folder)
+    try:
+        client = open_store(uri, root)
+        experiment = _experiment(client, run["experiment"], None if uri else root / "mlruns")
+        known = run["mlflow"] if (run["mlflow"] or {}).get("tracking") == where else None
+        run_id = _run(client, experiment, run, (known or {}).get("run_id"))
+        note = {"experiment_id": experiment, "run_id": run_id, "tracking": where}
+        update_run(folder, mlflow={**note, "complete": False})
+        _log(client, run_id, folder, run)
+        client.log_artifacts(run_id, str(folder))
+        client.set_terminated(run_id, STATUS[run["status"]], _milliseconds(run["finished"]))
+        update_run(folder, mlflow={**note, "complete": True})
+        client.log_artifact(run_id, str(folder / RECORD))
+    except LabError:
+        raise
+    except Exception as error:
+        reason = without_credentials(str(error)).strip().splitlines() or [""]
+        raise RunError(f"MLflow at {where}: {type(error).__name__}: {reason[0][:500]}") from error
+    return run_id
+
+
+def open_store(uri: str | None, root: Path) -> MlflowClient:
+    """A client of the store at `uri` (None: the project's own), which exists afterwards.
+
+    Two processes that make the same SQLite file at once would break it, so they take turns.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    uri = uri or f"sqlite:///{root / 'mlflow.db'}"
+    client = MlflowClient(tracking_uri=uri)
+    if uri.startswith("sqlite:"):
+        with _opening, _turn(uri):
+            client.search_experiments(max_results=1)
+    return client
+
+
+@contextlib.contextmanager
+def _turn(uri: str) -> Iterator[None]:
+    """Hold the lock that goes with `uri`, between processes of this machine."""
+    lock = cache_folder() / "locks" / f"{hashlib.sha256(uri.encode()).hexdigest()[:32]}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
+    """Id of the MLflow experiment called `name`; made, or brought back from the bin."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = (artifacts / name).as_uri() if artifacts else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process was faster
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _run(client: MlflowClient, experiment: str, run: Mapping[str, Any], known: str | None) -> str:
+    """Id of this folder's MLflow run: the one it has already, or a new one."""
+    from mlflow.exceptions import MlflowException
+
+    if known is not None:
+        with contextlib.suppress(MlflowException):
+            found = client.get_run(known)
+            if found.info.lifecycle_stage == "active":
+                return known
+    same = f"tags.`{RUN_TAG}` = '{run['run_id']}'"
+    for earlier in client.search_runs([experiment], same, max_results=1):
+        return str(earlier.info.run_id)
+    started = _milliseconds(run["started"])
+    tags = {RUN_TAG: run["run_id"]}
+    made = client.create_run(experiment, start_time=started, tags=tags, run_name=run["run_id"])
+    return str(made.info.run_id)
+
+
+def _log(client: MlflowClient, run_id: str, folder: Path, run: Mapping[str, Any]) -> None:
+    """Parameters, tags, metrics and inputs, in as few requests as MLflow's limits allow."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+    at = _milliseconds(run["finished"])
+    params = [Param(k, v) for k, v in parameters(_content(folder)).items()]
+    tags = [RunTag(k, v[:LONGEST_TAG]) for k, v in _tags(folder, run).items()]
+    numbers = [Metric(k, v, at, 0) for k, v in _metrics(folder).items()]
+    rounds = max(_batches(params, MOST_PARAMS), _batches(tags, MOST_PARAMS), 1)
+    size = MOST_METRICS - 2 * MOST_PARAMS
+    for i in range(max(rounds, _batches(numbers, size))):
+        client.log_batch(
+            run_id,
+            metrics=numbers[i * size : (i + 1) * size],
+            params=params[i * MOST_PARAMS : (i + 1) * MOST_PARAMS],
+            tags=tags[i * MOST_PARAMS : (i + 1) * MOST_PARAMS],
+        )
+    inputs = [
+        DatasetInput(
+            Dataset(
+                name=i["ref"],
+                digest=(i["digest"] or "unknown")[:DIGEST],
+                source_type="local" if i["digest"] else "external",
+                source=json.dumps({"uri": i["ref"]}),
+                profile=json.dumps({"sha256": i["digest"], "bytes": i["bytes"]}),
+            ),
+            [InputTag("mlflow.data.context", i["name"])],
+        )
+        for i in run["inputs"]
+    ]
+    if inputs:
+        client.log_inputs(run_id, inputs)
+
+
+def _batches(items: Sequence[Any], size: int) -> int:
+    return -(-len(items) // size)
+
+
+def _content(folder: Path) -> Mapping[str, Any]:
+    """The file's values with defaults filled in; as written where it is not valid."""
+    with contextlib.suppress(LabError):
+        return spec_of(folder).model_dump(mode="json", by_alias=True, exclude_none=True)
+    try:
+        written = yaml.safe_load((folder / SPEC).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return written if isinstance(written, dict) else {}
+
+
+def _metrics(folder: Path) -> dict[str, float]:
+    from retention_lab.results import Results
+
+    if not (folder / "results.parquet").is_file():
+        return {}
+    try:
+        return metrics(Results.load(folder).rows)
+    except (OSError, ValueError):
+        return {}  # half a file, left by a kernel that died
+
+
+def _tags(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
+    """What MLflow's tables show and search by. Tags that do not apply are left out."""
+    error, verdict, git = run["error"] or {}, run["verdict"] or {}, run["git"]
+    found = {
+        RUN_TAG: run["run_id"],
+        "status": run["status"],
+        "owner": run["owner"],
+        "engine": run["engine"],
+        "verdict": verdict.get("verdict"),
+        "verdict.arm": verdict.get("arm"),
+        "git.commit": git["commit"],
+        "git.dirty": None if git["dirty"] is None else str(git["dirty"]).lower(),
+        "key": run["key"],
+        "error": error.get("message"),
+        "traceback": (error.get("traceback") or "")[-LONGEST_TAG:],
+        "mlflow.source.name": run["file"],
+        "mlflow.source.type": "NOTEBOOK",
+        "mlflow.source.git.commit": git["commit"],
+        "mlflow.user": _user(),
+        "mlflow.note.content": _note(folder, run),
+    }
+    found.update({f"hash.{name}": digest for name, digest in run["hashes"].items()})
+    found.update({f"version.{name}": version for name, version in run["versions"].items()})
+    return {name: str(value) for name, value in found.items() if value}
+
+
+def _note(folder: Path, run: Mapping[str, Any]) -> str:
+    """MLflow's description of the run: what was asked, and what the answer is."""
+    lines = [f"**{run['title']}**"]
+    question = _content(folder).get("question")
+    question = question.get("en") if isinstance(question, Mapping) else question
+    if question:
+        lines.append(str(question))
+    if run["verdict"]:
+        arm = f" ({run['verdict']['arm']})" if run["verdict"]["arm"] else ""
+        lines.append(f"**Verdict: {run['verdict']['verdict'].replace('_', ' ')}{arm}**")
+        said = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+        lines.extend(f"- {r['text']['en']}" for r in said["reasons"] if "en" in r.get("text", {}))
+    if run["error"]:
+        lines.append(f"**{run['status']}**: {run['error']['message']}")
+    return "\n\n".join(lines)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
+def _milliseconds(text: str) -> int:
+    return round(dt.datetime.fromisoformat(text).timestamp() * 1000)
