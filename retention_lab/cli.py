@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -108,7 +108,7 @@ def validate(
             continue
         terminal.say(f"{terminal.shown(path)}: valid")
         for check in plan.checks:
-            (terminal.good if check.ok else terminal.bad)(check.text)
+            terminal.check(check.ok, check.text)
     if failed:
         raise typer.Exit(1)
 
@@ -119,9 +119,7 @@ def run(
         list[str] | None,
         typer.Argument(help="Experiment files, globs, or names in experiments/."),
     ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Every file in experiments/.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every file in experiments/.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Notebooks run at the same time.")] = 2,
     force: Annotated[bool, typer.Option(help="Run again even where nothing changed.")] = False,
     changes: Annotated[
@@ -161,7 +159,7 @@ def run(
     terminal.outcomes(outcomes, reports or root / "reports")
     if any(o.status == "interrupted" for o in outcomes):
         raise typer.Exit(130)
-    if any(o.status == "failed" for o in outcomes):
+    if any(not o.ok for o in outcomes):
         raise typer.Exit(1)
 
 
@@ -172,7 +170,7 @@ def list_(reports: Reports = None) -> None:
     from retention_lab.run.folder import list_runs, read_run
 
     root = _root()
-    latest = {}
+    latest: dict[str, dict[str, Any]] = {}
     for folder in list_runs(reports or root / "reports"):
         latest.setdefault(folder.parent.name, read_run(folder))
     names = [p.stem for p in experiment_files(root)]
@@ -242,11 +240,13 @@ def data(
     from retention_lab.data import datasets
 
     if name is None:
-        terminal.datasets(datasets.listing())
+        terminal.datasets(datasets.status())
         return
+    described = datasets.describe(name)
+    refs = [name] if "/" in name else [f"{name}/{table}" for table in described.tables]
     with terminal.waiting(f"Looking for {name}"):
-        path = datasets.locate(name)
-    terminal.dataset(datasets.describe(name), path)
+        files = {ref: datasets.locate(ref) for ref in refs}
+    terminal.dataset(described, files)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,30 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from retention_lab.run.execute import Outcome
+    from retention_lab.data.datasets import DatasetStatus
+    from retention_lab.run.outcome import Event, Outcome
 
-WIDE = 160  # columns of a table that goes into a file or pipe
+WIDE = 160  # columns of a table that goes into a file or a pipe
 COLOURS = {"ship": "green", "stop": "red", "keep_running": "yellow", "invalid": "magenta"}
+AT_HAND = {
+    "folder": "yes, in RETENTION_LAB_DATA",
+    "cache": "yes, in the cache",
+    "wheel": "yes, in an installed package",
+    "made": "yes, made on first use",
+    "download": "on first use",
+    None: "no",
+}
+NUMBERS = ("seconds", "first", "second")
 
 
 def say(text: str = "") -> None:
     """Print a line of results."""
     typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Print a remark on stderr, beside the results."""
+    typer.echo(text, err=True)
 
 
 def fail(message: str) -> None:
@@ -40,9 +55,10 @@ def good(text: str) -> None:
     typer.echo(f"{typer.style('✓', fg='green')} {text}")
 
 
-def bad(text: str) -> None:
-    """Print a line that says something is not as it should be."""
-    typer.echo(f"{typer.style('✗', fg='red')} {text}")
+def check(ok: bool, text: str) -> None:
+    """Print what was checked, and whether it is as it should be."""
+    mark = typer.style("✓", fg="green") if ok else typer.style("✗", fg="red")
+    typer.echo(f"  {mark} {text}")
 
 
 def shown(path: Path) -> str:
@@ -56,30 +72,147 @@ def shown(path: Path) -> str:
 def command(rest: str) -> str:
     """The words that call this program again from here, followed by `rest`."""
     program = Path(sys.argv[0])
-    found = shutil.which("retention-lab")
     if program.name != "retention-lab":
-        return f"{shown(Path(sys.executable))} -m retention_lab.cli {rest}"
+        return f"{os.path.relpath(sys.executable)} -m retention_lab.cli {rest}"
+    found = shutil.which("retention-lab")
     if found is not None and Path(found).resolve() == program.resolve():
         return f"retention-lab {rest}"
     return f"{os.path.relpath(program)} {rest}"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table; a cell may hold a decision, which gets its colour. None is an empty cell."""
+    """Print a table; a cell that is a decision has its colour, None is an empty cell."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
-        made.add_column(name, overflow="fold", justify="right" if name in RIGHT else "left")
+        made.add_column(name, overflow="fold", justify="right" if name in NUMBERS else "left")
     for row in rows:
         cells = ["" if cell is None else str(cell) for cell in row]
         made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in cells))
     _console().print(made)
 
 
-RIGHT = ("seconds", "estimate", "n", "rows")
+def experiments(names: Sequence[str], latest: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print every experiment with its latest run (the content of its run.json), if any."""
+    if not names:
+        say("There are no experiments yet. Begin with: " + command("new my-test"))
+        return
+    rows = []
+    for name in names:
+        run = latest.get(name, {})
+        verdict = run.get("verdict") or {}
+        status = run.get("status", "not run yet")
+        rows.append((name, verdict.get("verdict"), verdict.get("arm"), status, run.get("run_id")))
+    table(("experiment", "verdict", "arm", "status", "latest run"), rows)
+
+
+@contextmanager
+def run_progress(count: int) -> Iterator[Callable[[Event], None]]:
+    """Show the notebooks of a batch at work, on stderr where it is a terminal; remarks always."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield _remark
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    said = "{task.description:<24} {task.fields[state]}"
+    columns = (TextColumn(said, markup=False), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        checked = progress.add_task("checking", total=count, state="")
+        tasks: dict[int, Any] = {}
+
+        def show(event: Event) -> None:
+            if event.kind == "note":
+                progress.console.print(event.text, markup=False)
+            elif event.kind == "planned":
+                progress.advance(checked)
+                tasks[event.index] = progress.add_task(event.experiment, total=None, state="waits")
+            elif event.kind == "started":
+                progress.update(tasks[event.index], state="starts")
+            elif event.kind == "cell":
+                state = f"cell {event.cell} of {event.cells}"
+                progress.update(
+                    tasks[event.index], completed=event.cell, total=event.cells, state=state
+                )
+            elif event.index in tasks:
+                progress.remove_task(tasks.pop(event.index))
+            else:
+                progress.advance(checked)
+
+        yield show
+
+
+def _remark(event: Event) -> None:
+    if event.kind == "note":
+        note(event.text)
+
+
+def outcomes(found: Sequence[Outcome], reports: Path) -> None:
+    """Print what a batch came to: verdicts and reports, what was skipped, what failed, and why."""
+    done = [o for o in found if o.status in ("finished", "skipped_unchanged")]
+    if done:
+        rows = [
+            (o.experiment, o.verdict, o.arm, _report(o), _seconds(o.seconds, o.status))
+            for o in done
+        ]
+        table(("experiment", "verdict", "arm", "report", "seconds"), rows)
+    for o in found:
+        if o.status == "skipped_no_data":
+            say(f"{o.experiment} was skipped, its data is not at hand: {o.message}")
+    for o in found:
+        if o.status == "interrupted":
+            fail(f"{o.experiment} was interrupted: {o.message}")
+        elif not o.ok:
+            where = f"\n  what it left: {shown(o.folder)}" if o.folder else ""
+            fail(f"{o.experiment} failed: {o.message}{where}")
+    index = reports / "index.html"
+    if index.is_file():
+        say(f"All reports:  {shown(index)}")
+    if done:
+        say(f"All records:  {command('ui')}  (MLflow)")
+
+
+def _report(outcome: Outcome) -> str | None:
+    if outcome.folder is None:
+        return None
+    pages = sorted(outcome.folder.glob("report.*.html"))
+    return shown(pages[0]) if pages else shown(outcome.folder)
+
+
+def _seconds(seconds: float, status: str) -> str:
+    return "unchanged" if status == "skipped_unchanged" else f"{seconds:.1f}"
+
+
+def datasets(found: Iterable[DatasetStatus]) -> None:
+    """Print the named datasets: what they are, whether they are at hand, how to get them."""
+    rows = []
+    for d in found:
+        names = d.name if len(d.tables) == 1 else f"{d.name}/\n" + "\n".join(d.tables)
+        rows.append((names, d.title, AT_HAND[d.found_in], d.licence, d.how_to_get))
+    table(("dataset:", "what it is", "at hand", "licence", "how to get it"), rows)
+
+
+def dataset(status: DatasetStatus, files: Mapping[str, Path]) -> None:
+    """Print one dataset in full, and where its tables are."""
+    say(status.title)
+    say(f"Licence: {status.licence}")
+    say(f"Cite:    {status.citation}")
+    for name, path in files.items():
+        say(f"dataset:{name}  {path}")
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on stderr, where it is a terminal, that something takes its time."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
 
 
 def _console(stderr: bool = False) -> Console:

@@ -25,15 +25,17 @@ def find_files(typed: Sequence[str], root: Path) -> list[Path]:
     found: list[Path] = []
     for entry in typed:
         by_name = root / "experiments" / f"{entry}.yaml"
-        if Path(entry).is_file() or Path(entry).suffix in (".yaml", ".yml"):
+        if Path(entry).is_file():
             found.append(Path(entry))
         elif by_name.is_file():
             found.append(by_name)
         elif glob.has_magic(entry):
-            matched = sorted(Path(p) for p in glob.glob(entry, recursive=True))
+            matched = sorted(Path(p) for p in glob.glob(entry, recursive=True))  # noqa: PTH207
             if not matched:
                 raise SpecError(f"no experiment file fits {entry!r}")
             found.extend(matched)
+        elif Path(entry).suffix in (".yaml", ".yml"):
+            found.append(Path(entry))
         else:
             known = [p.stem for p in experiment_files(root)]
             hint = did_you_mean(entry, known) or f"; there are: {', '.join(known) or 'none yet'}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retention_lab.errors import PlanError, SpecError, did_you_mean
-from retention_lab.experiment.spec import Data, Spec
+from retention_lab.experiment.spec import Data
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_\-]*$")
 MOST_LEVELS = 20
@@ -18,39 +18,47 @@ TWIN = """\
 # Check it:    retention-lab validate {name}
 # Every key:   docs/experiment-file.md
 schema: 1
-name: {name}                   # must be the file's name
+name: {name}   # must be the file's name
 title: {{en: "A first experiment", zh: "第一个实验"}}
-question: {{en: "Does the coupon bring customers back within 30 days?", zh: "优惠券能让顾客在30天内回来吗？"}}
+question: {{en: "Does a coupon bring customers back?", zh: "优惠券能让顾客回来吗?"}}
 owner: growth
 
-# The simulated shop: made on this machine at the first run, the same for everyone.
-# Your own tables: paths or globs of Parquet or CSV files, relative to the project.
+# The simulated shop: made on this machine at the first run, the same for everyone. Your own
+# tables: paths or globs of Parquet or CSV files, relative to this file or to the project.
 data:
-  assignments: {{table: "{twin}/assignments", at: assigned_at}}   # who entered which arm, and when
-  events:
-    orders: {{table: "{twin}/orders", at: ordered_at}}            # what they did, and when
-  as_of: {as_of}               # last complete day: younger windows are left out, not counted as 0
+  assignments: {{table: "dataset:twin/assignments", at: assigned_at}}   # who, which arm, when
+  events:                                                             # who did what, when
+    orders: {{table: "dataset:twin/orders", at: ordered_at}}
+    unsubscribes: {{table: "dataset:twin/unsubscribes", at: at}}
+  as_of: 2026-01-15   # last complete day; windows that end later are left out, not counted as 0
   timezone: UTC
 
 design:
   unit: customer_id
   arm: arm
   control: none
-  # expected_split: {{none: 1, c10: 1, c20: 1}}    # how arms were drawn; equal if not said
+  # expected_split: {{none: 1, c10: 1, c20: 1}}   # how the arms were drawn; equal if not said
 
 metrics:
   # The primary metric decides. Say it, its window and its direction before you look.
   - {{name: repurchase_30d, kind: retention, event: orders, within: 30d, role: primary}}
-  - {{name: revenue_30d, kind: sum, event: orders, value: revenue, within: 30d, cap: {{quantile: 0.999}}}}
+  - {{name: revenue_30d, kind: sum, event: orders, value: revenue, within: 30d}}
   - {{name: orders_30d, kind: count, event: orders, within: 30d}}
   - {{name: order_value, kind: ratio, numerator: revenue_30d, denominator: orders_30d}}
-  # A guardrail may not get worse by more than its margin:
-  # - {{name: returned, kind: mean, value: COLUMN, role: guardrail, direction: decrease, margin: 0.01}}
+  # A guardrail may not get worse by more than its margin (half a percentage point).
+  - name: unsubscribed_30d
+    kind: retention
+    event: unsubscribes
+    within: 30d
+    role: guardrail
+    direction: decrease
+    margin: 0.005
 
-segments: [region]             # levels known before exposure; results are shown for each
+# Groups known before the arm was given; results are shown for each.
+segments: [region]
 
 inference: {{alpha: 0.05, correction: holm}}
-privacy: {{min_cell: 20}}        # smaller groups are not shown
+privacy: {{min_cell: 20}}   # smaller groups are not shown
 report: {{languages: [en, zh]}}
 """
 
@@ -69,7 +77,7 @@ class Column:
 def template(name: str) -> str:
     """A commented experiment file on the simulated shop; it validates and runs as it is."""
     _check(name)
-    return TWIN.format(name=name, twin=TWIN_DATA, as_of=TWIN_AS_OF)
+    return TWIN.format(name=name)
 
 
 def template_for(name: str, units: str, arm: str, control: str, root: Path) -> str:
@@ -91,17 +99,18 @@ def template_for(name: str, units: str, arm: str, control: str, root: Path) -> s
     if not numbers:
         raise PlanError(f"{units} has no column of numbers or yes/no to make a metric of")
     groups = [c for c in columns if c.kind == "text" and 2 <= c.levels <= MOST_LEVELS]
+    groups = [c for c in groups if not c.unique]
     lines = [
         f"# Run it:      retention-lab run {name}",
         f"# Check it:    retention-lab validate {name}",
         "# Every key:   docs/experiment-file.md",
         "schema: 1",
-        f"name: {name}                   # must be the file's name",
+        f"name: {name}   # must be the file's name",
         f"title: {_quote(name.replace('-', ' ').replace('_', ' ').capitalize())}",
         'question: "What should be better in which arm, by how much, and why?"',
         "",
         "data:",
-        f"  units: {_quote(units)}       # one row a unit",
+        f"  units: {_quote(units)}   # one row a unit",
         "",
         "design:",
         f"  unit: {_quote(unit)}" if unit else "  # unit: COLUMN             # who is randomised",
@@ -117,10 +126,10 @@ def template_for(name: str, units: str, arm: str, control: str, root: Path) -> s
         *(f"  # - {_metric(c)}" for c in numbers[1:]),
         "",
         "# Groups known before the arm was given; results are shown for each.",
-        f"segments: []                 # e.g. [{', '.join(_quote(c.name) for c in groups)}]",
+        f"segments: []   # e.g. [{', '.join(_quote(c.name) for c in groups)}]",
         "",
         "inference: {alpha: 0.05, correction: holm}",
-        "privacy: {min_cell: 20}        # smaller groups are not shown",
+        "privacy: {min_cell: 20}   # smaller groups are not shown",
         "report: {languages: [en, zh]}",
         "",
     ]
@@ -155,7 +164,7 @@ def _look(units: str, arm: str, root: Path) -> tuple[list[Column], list[str]]:
         raise PlanError(f"column {arm!r} is not in {units}{did_you_mean(arm, names)}")
     arms = [
         str(row[0])
-        for row in relation.project(_sql(arm)).distinct().fetchall()
+        for row in relation.project(f"{_sql(arm)}::varchar").distinct().fetchall()
         if row[0] is not None
     ]
     shown = [(n, str(t)) for n, t in zip(names, relation.types, strict=True) if n != arm]

@@ -1,0 +1,418 @@
+"""What a user types in; what the command line answers, and its exit status, out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from retention_lab import cli, servers
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = {"pandas", "numpy", "pyarrow", "papermill", "mlflow", "nbformat", "scipy", "matplotlib"}
+
+UNITS = """\
+customer_id,arm,region,bought,spend,note
+1,none,EU,0,0.0,a
+2,none,EU,1,12.5,b
+3,none,US,0,0.0,c
+4,none,US,1,20.0,d
+5,coupon,EU,1,14.0,e
+6,coupon,EU,1,11.0,f
+7,coupon,US,0,0.0,g
+8,coupon,US,1,30.0,h
+"""
+FILE = """\
+schema: 1
+name: shop
+title: Does the coupon pay?
+data:
+  units: units.csv
+design:
+  unit: customer_id
+  arm: arm
+  control: none
+metrics:
+  - {name: spend, kind: mean, role: primary}
+  - {name: bought, kind: proportion}
+segments: [region]
+privacy: {min_cell: 1}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the command line printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small project, in which the command line is called."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "units.csv").write_text(UNITS, encoding="utf-8")
+    (tmp_path / "experiments" / "shop.yaml").write_text(FILE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("RETENTION_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def ask(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Call the command line with some words."""
+
+    def ask(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["retention-lab", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return Answer(int(ended.value.code or 0), said.out, said.err)
+
+    return ask
+
+
+def change(project: Path, old: str, new: str, name: str = "experiments/shop.yaml") -> None:
+    path = project / name
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+# Start
+
+
+def modules_after(*words: str, cwd: Path) -> set[str]:
+    """Top-level modules that a fresh process has imported after a command."""
+    code = (
+        "import sys, json\n"
+        "from retention_lab import cli\n"
+        f"sys.argv = ['retention-lab', *{list(words)!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_help_imports_nothing_heavy(project: Path) -> None:
+    found = modules_after("--help", cwd=project)
+    assert found & (HEAVY | {"duckdb", "narwhals", "pydantic", "yaml"}) == set()
+
+
+def test_validate_imports_nothing_heavy(project: Path) -> None:
+    found = modules_after("validate", "shop", cwd=project)
+    assert "duckdb" in found
+    assert found & (HEAVY | {"narwhals", "rich", "jinja2"}) == set()
+
+
+@pytest.mark.parametrize("module", ["retention_lab", "retention_lab.cli"])
+def test_the_package_and_the_module_are_programs(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "retention-lab 0.1.0\n"
+
+
+def test_help_lists_every_command(ask: Ask) -> None:
+    answer = ask("--help")
+    assert answer.status == 0
+    for name in ("new", "validate", "run", "list", "compare", "report", "record", "data", "ui"):
+        assert f" {name} " in answer.out
+
+
+# validate
+
+
+def test_validate_prints_what_was_checked(ask: Ask) -> None:
+    answer = ask("validate", "shop")
+    assert answer.status == 0
+    assert answer.out.startswith("experiments/shop.yaml: valid\n")
+    assert "✓ 8 units in units.csv" in answer.out
+    assert answer.err == ""
+
+
+def test_validate_takes_paths_names_and_globs(ask: Ask, project: Path) -> None:
+    text = FILE.replace("name: shop", "name: other")
+    (project / "experiments" / "other.yaml").write_text(text, encoding="utf-8")
+    for words in (["shop", "other"], ["experiments/*.yaml"], ["experiments/shop.yaml", "other"]):
+        answer = ask("validate", *words)
+        assert answer.status == 0
+        assert answer.out.count(": valid\n") == 2
+
+
+FAULTS = {
+    "unknown key": (
+        "role: primary",
+        "rolle: primary",
+        "line 11: unknown key 'metrics.0.rolle'; did you mean 'role'?",
+    ),
+    "missing table": ("units: units.csv", "units: unitz.csv", "no file 'unitz.csv'"),
+    "missing column": (
+        "unit: customer_id",
+        "unit: custmer_id",
+        "column 'custmer_id' is not in units.csv; did you mean 'customer_id'?",
+    ),
+    "missing segment": (
+        "segments: [region]",
+        "segments: [regoin]",
+        "column 'regoin' is not in units.csv; did you mean 'region'?",
+    ),
+    "wrong type in the file": (
+        "segments: [region]",
+        "inference: {alpha: many}",
+        "line 13: inference.alpha",
+    ),
+    "wrong type in the table": (
+        "{name: spend,",
+        "{name: spend, value: note,",
+        "column 'note' of units.csv holds text, not numbers",
+    ),
+    "absent control": ("control: none", "control: nobody", "no unit has 'nobody' in its arm"),
+    "absent arm": (
+        "control: none\n",
+        "control: none\n  expected_split: {none: 1, copon: 1}\n",
+        "arm 'coupon' (4 units) is not in expected_split; did you mean 'copon'?",
+    ),
+    "later analysis": ("segments: [region]", "survival: {origin: a, event: b}", "survival"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_named_with_its_place_and_ends_with_1(
+    ask: Ask, project: Path, fault: str
+) -> None:
+    old, new, message = FAULTS[fault]
+    change(project, old, new)
+    answer = ask("validate", "shop")
+    assert answer.status == 1
+    assert message in answer.err
+    assert "Traceback" not in answer.err
+    assert ": valid" not in answer.out
+
+
+ROWS = {
+    "two arms for a unit": (
+        "8,coupon,US",
+        "4,coupon,US",
+        "1 units of units.csv stand in two arms or more",
+    ),
+    "duplicate units": (
+        "8,coupon,US",
+        "7,coupon,US",
+        "1 units of units.csv stand in more than one row",
+    ),
+    "units without id": ("8,coupon,US", ",coupon,US", "1 rows of units.csv have no 'customer_id'"),
+}
+
+
+@pytest.mark.parametrize("fault", ROWS)
+def test_a_fault_of_the_rows_is_named(ask: Ask, project: Path, fault: str) -> None:
+    old, new, message = ROWS[fault]
+    change(project, old, new, "units.csv")
+    answer = ask("validate", "shop")
+    assert answer.status == 1
+    assert message in answer.err
+
+
+def test_an_empty_table_is_named(ask: Ask, project: Path) -> None:
+    (project / "units.csv").write_text(UNITS.splitlines()[0] + "\n", encoding="utf-8")
+    answer = ask("validate", "shop")
+    assert answer.status == 1
+    assert "units.csv has no rows" in answer.err
+
+
+def test_all_faults_of_all_files_are_printed(ask: Ask, project: Path) -> None:
+    change(project, "segments: [region]", "segments: [regoin]")
+    change(project, "arm: arm", "arm: amr")
+    text = FILE.replace("name: shop", "name: good")
+    (project / "experiments" / "good.yaml").write_text(text, encoding="utf-8")
+    answer = ask("validate", "shop", "good")
+    assert answer.status == 1
+    assert "'regoin'" in answer.err
+    assert "'amr'" in answer.err
+    assert "good.yaml: valid" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("shpo", "there is no experiment 'shpo'"),
+        ("experiments/shpo.yaml", "there is no experiment file at "),
+    ],
+)
+def test_a_missing_file_is_named_with_the_nearest(ask: Ask, typed: str, message: str) -> None:
+    answer = ask("validate", typed)
+    assert answer.status == 1
+    assert message in answer.err
+    assert "did you mean 'shop'?" in answer.err
+
+
+def test_an_unexpected_error_keeps_its_traceback(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    from retention_lab.experiment import plan
+
+    def broken(path: Path) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(plan, "make_plan", broken)
+    monkeypatch.setattr(sys, "argv", ["retention-lab", "validate", "shop"])
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        cli.main()
+
+
+# new
+
+
+def test_new_writes_a_file_that_is_valid(ask: Ask, project: Path) -> None:
+    answer = ask("new", "my-test")
+    assert answer.status == 0
+    assert "experiments/my-test.yaml is written" in answer.out
+    assert "validate my-test" in answer.out
+    assert ask("validate", "my-test").status == 0
+
+
+def test_new_does_not_overwrite(ask: Ask, project: Path) -> None:
+    answer = ask("new", "shop")
+    assert answer.status == 1
+    assert "is there already" in answer.err
+    assert (project / "experiments" / "shop.yaml").read_text(encoding="utf-8") == FILE
+
+
+def test_new_refuses_a_name_that_cannot_be_a_file(ask: Ask) -> None:
+    answer = ask("new", "../x")
+    assert answer.status == 1
+    assert "cannot be a name" in answer.err
+
+
+def test_new_for_a_table_writes_a_file_that_is_valid(ask: Ask, project: Path) -> None:
+    answer = ask("new", "mine", "--units", "units.csv", "--arm", "arm", "--control", "none")
+    assert answer.status == 0
+    text = (project / "experiments" / "mine.yaml").read_text(encoding="utf-8")
+    assert "unit: customer_id" in text
+    assert "- {name: bought, kind: proportion, role: primary}" in text
+    assert "# - {name: spend, kind: mean}" in text
+    assert "e.g. [region]" in text
+    assert ask("validate", "mine").status == 0
+
+
+def test_new_for_a_table_survives_odd_names_and_missing_values(ask: Ask, project: Path) -> None:
+    header = 'arm,"order value (€)",no\n'
+    rows = "".join(f"{arm},{i if i else ''},{i}.5\n" for arm in ("a", "no") for i in range(9))
+    (project / "odd.csv").write_text(header + rows, encoding="utf-8")
+    answer = ask("new", "odd", "--units", "odd.csv", "--arm", "arm", "--control", "no")
+    assert answer.status == 0
+    text = (project / "experiments" / "odd.yaml").read_text(encoding="utf-8")
+    assert 'value: "order value (€)", missing: drop' in text
+    assert ask("validate", "odd").status == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--arm", "amr", "--control", "none"], "did you mean 'arm'?"),
+        (["--arm", "arm", "--control", "nothing"], "holds no 'nothing'"),
+    ],
+)
+def test_new_names_what_is_not_in_the_table(ask: Ask, words: list[str], message: str) -> None:
+    answer = ask("new", "mine", "--units", "units.csv", *words)
+    assert answer.status == 1
+    assert message in answer.err
+
+
+def test_new_needs_all_three_options_together(ask: Ask) -> None:
+    assert ask("new", "mine", "--arm", "arm").status == 2
+    assert ask("new", "mine", "--units", "units.csv").status == 2
+
+
+# list, data, ui, lab
+
+
+def test_list_shows_what_was_not_run_yet(ask: Ask) -> None:
+    answer = ask("list")
+    assert answer.status == 0
+    assert "shop" in answer.out
+    assert "not run yet" in answer.out
+
+
+def test_list_of_nothing_says_how_to_begin(ask: Ask, project: Path) -> None:
+    (project / "experiments" / "shop.yaml").unlink()
+    assert "new my-test" in ask("list").out
+
+
+def test_data_lists_every_dataset(ask: Ask) -> None:
+    answer = ask("data")
+    assert answer.status == 0
+    for name in ("hillstrom", "online-retail", "cdnow", "complete-journey", "twin"):
+        assert name in answer.out
+    assert "CC0" in answer.out
+
+
+def test_data_describes_one_dataset_and_where_it_is(ask: Ask, project: Path) -> None:
+    answer = ask("data", "twin/orders")
+    assert answer.status == 0
+    assert str(project / "cache") in answer.out
+    assert "Licence: Apache-2.0" in answer.out
+
+
+def test_data_names_the_nearest_dataset(ask: Ask) -> None:
+    answer = ask("data", "hilstrom")
+    assert answer.status == 1
+    assert "did you mean 'hillstrom'?" in answer.err
+
+
+@pytest.fixture
+def became(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command that this process would have become."""
+    command: list[str] = []
+
+    def execv(program: str, words: list[str]) -> None:
+        command[:] = words
+        raise SystemExit(0)
+
+    monkeypatch.setattr(servers.os, "execv", execv)
+    return command
+
+
+def test_ui_is_a_light_server_for_this_machine_alone(
+    ask: Ask, became: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "true")
+    assert ask("ui", "--port", "5999").status == 0
+    said = " ".join(became)
+    assert "-m mlflow server --host 127.0.0.1 --port 5999 --workers 1" in said
+    assert f"--backend-store-uri sqlite:///{project / 'mlflow.db'}" in said
+    assert servers.os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_ui_says_where_the_records_are_if_they_are_elsewhere(
+    ask: Ask, became: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@mlflow.example.com")
+    answer = ask("ui")
+    assert answer.status == 1
+    assert "mlflow.example.com" in answer.err
+    assert "secret" not in answer.err
+    assert became == []
+
+
+def test_lab_is_for_this_machine_alone(ask: Ask, became: list[str], project: Path) -> None:
+    assert ask("lab").status == 0
+    assert "-m jupyter lab --ServerApp.ip=127.0.0.1" in " ".join(became)
+    assert f"--ServerApp.root_dir={project}" in became
