@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.effects import arms_of, value_text
-from retention_lab.figures.forest import EMS, Group, Item, _text, _title, forest
+from retention_lab.figures.forest import EMS, Group, Item, forest, write, write_title
 from retention_lab.figures.style import INK, colours, ems, fit, new_axes, rows_of, theme, wrap
 from retention_lab.results import Results, Row
 from retention_lab.texts import kind_of, label, metric_label, say
@@ -69,25 +69,21 @@ def expected_shares(results: Results | Iterable[Row], spec: Spec) -> dict[str, f
     """The planned share of every arm: from the file's expected_split, else equal."""
     split = spec.design.expected_split if spec.design else None
     if split is None:
-        arms = [a for a in arms_of(results)]
+        arms = list(arms_of(results))
         split = dict.fromkeys(arms, 1.0)
     total = sum(split.values())
     return {arm: weight / total for arm, weight in split.items()}
 
 
-def units_by_arm(results: Results | Iterable[Row], spec: Spec) -> dict[str, int]:
-    """Units of every arm, the control first; a planned arm that is absent has 0."""
+def units_by_arm(results: Results | Iterable[Row], spec: Spec) -> dict[str, int | None]:
+    """Units of every arm, the control first; None where they are hidden or unknown."""
     counted = {
-        r.arm: int(r.estimate)
+        r.arm: None if r.estimate is None else int(r.estimate)
         for r in rows_of(results)
-        if r.analysis == "quality"
-        and r.estimand == "units"
-        and r.arm is not None
-        and r.segment is None
-        and r.estimate is not None
+        if r.analysis == "quality" and r.estimand == "units" and r.arm is not None
     }
     order = dict.fromkeys([*arms_of(results), *expected_shares(results, spec)])
-    return {arm: counted.get(arm, 0) for arm in order} if counted else {}
+    return {arm: counted.get(arm) for arm in order} if counted else {}
 
 
 def split_plot(
@@ -99,32 +95,34 @@ def split_plot(
     """Units by arm as bars, the planned number as a mark. Without `ax`, a new pyplot figure."""
     units = units_by_arm(results, spec)
     planned = expected_shares(results, spec)
-    total = sum(units.values())
+    total = None if None in units.values() else sum(n or 0 for n in units.values())
     tint = colours(list(units))
     axes = ax if ax is not None else new_axes()
-    top = max([1.0, *units.values(), *(total * s for s in planned.values())])
+    ends = [n or 0 for n in units.values()] + [(total or 0) * s for s in planned.values()]
     with theme():
-        axes.set_xlim(0, top)
+        axes.set_xlim(0, max([1.0, *ends]))
         axes.axis("off")
-        y = _title(axes, say(language, "figure.split")) + 0.15
+        y = write_title(axes, say(language, "figure.split")) + 0.15
         for arm, n in units.items():
-            expected = planned.get(arm, 0.0)
-            value = say(
-                language,
-                "figure.split_value",
-                n=number(n, 0),
-                share=share(n / total if total else None),
-                expected=share(expected),
-            )
-            for line in wrap(label(spec, arm, language), EMS - ems(value) * 1.06 - 2):
-                _text(axes, 0, y + 0.6, line)
+            words = {
+                "n": number(n, 0),
+                "share": share(n / total if total and n is not None else None),
+                "expected": share(planned.get(arm, 0.0)),
+            }
+            value = say(language, "figure.split_value", **words)
+            if n is None:
+                value = say(language, "figure.suppressed")
+            for line in wrap(label(spec, arm, language), EMS - ems(value) * 1.12 - 1.5):
+                write(axes, 0, y + 0.6, line)
                 y += 1
-            _text(axes, 1, y - 0.4, value, ha="right", weight="bold")
-            axes.barh(y + 0.4, n, height=0.6, color=tint[arm], alpha=0.85)
-            axes.plot([expected * total] * 2, [y - 0.02, y + 0.82], color=INK, lw=2)
+            write(axes, 1, y - 0.4, value, ha="right", weight="bold")
+            axes.barh(y + 0.45, n or 0, height=0.6, color=tint[arm], alpha=0.85)
+            if total:
+                mark = planned.get(arm, 0.0) * total
+                axes.plot([mark, mark], [y + 0.05, y + 0.85], color=INK, lw=2)
             y += 1.15
         if not units:
-            _text(axes, 0, y + 0.6, say(language, "figure.nothing"))
+            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
             y += 1.2
         axes.set_ylim(y + 0.1, 0)
     return axes if ax is not None else fit(axes)

@@ -130,9 +130,7 @@ def effect_item(
     )
 
 
-def lines_of(
-    spec: Spec, metric: str, estimand: str, shown: Measure, language: str
-) -> list[Line]:
+def lines_of(spec: Spec, metric: str, estimand: str, shown: Measure, language: str) -> list[Line]:
     """The line of no difference, and the margin's where the metric has one on this scale."""
     lines = [Line(0.0, say(language, "figure.no_difference"))]
     found = metric_of(spec, metric)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retention_lab.figures.style import (
     ALERT,
+    BAND,
     FONT,
-    GRID,
     INK,
+    LINE,
     MUTED,
     SIDE,
     SMALL,
@@ -23,6 +24,7 @@ from retention_lab.figures.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Pair = tuple[float, float]
 EMS = (WIDTH - 2 * SIDE) * 72 / 96 / FONT  # the plot's width in ems of its text
 
 
@@ -80,29 +82,40 @@ def forest(
     scale = (high - low) / (right - left)
     ax.set_xlim(low - left * scale, low - left * scale + scale)
     ax.axis("off")
-    y = _title(ax, title)
-    top = y
+    y = write_title(ax, title)
+    bands: list[Pair] = []
     for group in groups:
         y = _heading(ax, group, y)
+        start = y
         for item in group.items:
-            y = _stacked(ax, item, y, (low, high)) if stacked else _beside(ax, item, y, (low, high))
-    if any(i.estimate is not None for g in groups for i in g.items):
-        y = _axis(ax, (low, high), top, y, lines, tick, factor)
+            if stacked:
+                y = _stacked(ax, item, y, (low, high), bands)
+            else:
+                y = _beside(ax, item, y, (low, high))
+        if not stacked and any(i.estimate is not None for i in group.items):
+            bands.append((start, y))
+    if bands:
+        y = _axis(ax, (low, high), (left, right), bands, y, lines, tick, factor)
     ax.set_ylim(y + 0.3, 0)
     return ax
 
 
-def _text(ax: Axes, x: float, y: float, text: str, across: bool = True, **style: object) -> None:
-    """Write user text: never read as mathematics; `x` in parts of the width, or a value."""
-    settings: dict[str, object] = {"va": "center", "fontsize": FONT, "color": INK, **style}
+def write(ax: Axes, x: float, y: float, text: str, across: bool = True, **style: Any) -> None:
+    """Write user text, never read as mathematics, with its middle at the height `y`.
+
+    `x` counts in parts of the width if `across`, else it is a value of the x axis. The foot is
+    computed from the font's size, not measured, so that every machine draws the same.
+    """
+    settings: dict[str, Any] = {"va": "baseline", "fontsize": FONT, "color": INK, **style}
     where = ax.get_yaxis_transform() if across else ax.transData
-    ax.text(x, y, text, transform=where, parse_math=False, **settings)  # type: ignore[arg-type]
+    foot = y + 0.36 * float(settings["fontsize"]) * 96 / 72 / LINE
+    ax.text(x, foot, text, transform=where, parse_math=False, **settings)
 
 
-def _title(ax: Axes, title: str) -> float:
+def write_title(ax: Axes, title: str) -> float:
     y = 0.75
-    for line in wrap(title, EMS * 0.95, 3):
-        _text(ax, 0, y, line, weight="bold", fontsize=FONT * 1.05)
+    for line in wrap(title, EMS / 1.2, 3):
+        write(ax, 0, y, line, weight="bold", fontsize=FONT * 1.05)
         y += 1
     return y - 0.25
 
@@ -111,45 +124,49 @@ def _heading(ax: Axes, group: Group, y: float) -> float:
     if not group.heading:
         return y + 0.15
     room = EMS * 0.97 - ems(group.remark)
-    lines = wrap(group.heading, room, 2)
+    lines = wrap(group.heading, room / 1.12, 2)
     for i, line in enumerate(lines):
-        _text(ax, 0, y + 0.7 + i, line, weight="bold")
+        write(ax, 0, y + 0.7 + i, line, weight="bold")
     if group.remark:
-        _text(ax, 1, y + 0.7, group.remark, ha="right", color=MUTED, fontsize=SMALL)
+        write(ax, 1, y + 0.7, group.remark, ha="right", color=MUTED, fontsize=SMALL)
     return y + 0.2 + len(lines)
 
 
-def _stacked(ax: Axes, item: Item, y: float, span: tuple[float, float]) -> float:
-    room = EMS - ems(item.value) * 1.06 - 2
+def _stacked(ax: Axes, item: Item, y: float, span: Pair, bands: list[Pair]) -> float:
+    room = EMS - ems(item.value) * 1.12 - 1.5
     aside = ems(item.label) <= room or room > EMS * 0.45
     label = wrap(item.label, room if aside else EMS * 0.97)
     for i, line in enumerate(label):
-        _text(ax, 0, y + 0.6 + i, line)
+        write(ax, 0, y + 0.6 + i, line)
     y += len(label) - (1 if aside else 0)
-    style = {"weight": "bold"} if item.estimate is not None else {"color": MUTED}
-    _text(ax, 1, y + 0.6, item.value, ha="right", **style)
+    style: dict[str, Any] = {"weight": "bold"} if item.estimate is not None else {"color": MUTED}
+    write(ax, 1, y + 0.6, item.value, ha="right", **style)
     y += 1
     if item.estimate is not None:
-        _interval(ax, item, y + 0.45, span)
-        y += 0.95
+        _interval(ax, item, y + 0.5, span)
+        bands.append((y + 0.1, y + 0.9))
+        y += 1
     return y + 0.2
 
 
-def _beside(ax: Axes, item: Item, y: float, span: tuple[float, float]) -> float:
+def _beside(ax: Axes, item: Item, y: float, span: Pair) -> float:
     label = wrap(item.label, EMS * 0.29)
     for i, line in enumerate(label):
-        _text(ax, 0, y + 0.55 + i, line)
+        write(ax, 0, y + 0.55 + i, line)
     y += (len(label) - 1) / 2
-    style = {"color": INK if item.estimate is not None else MUTED, "fontsize": SMALL}
-    _text(ax, 1, y + 0.55, item.value, ha="right", **style)
+    style: dict[str, Any] = {
+        "color": INK if item.estimate is not None else MUTED,
+        "fontsize": SMALL,
+    }
+    write(ax, 1, y + 0.55, item.value, ha="right", **style)
     if item.estimate is not None:
         _interval(ax, item, y + 0.55, span)
     return y + 1 + (len(label) - 1) / 2
 
 
-def _interval(ax: Axes, item: Item, y: float, span: tuple[float, float]) -> None:
+def _interval(ax: Axes, item: Item, y: float, span: Pair) -> None:
     low, high = span
-    assert item.estimate is not None  # noqa: S101 - the callers asked before
+    assert item.estimate is not None
     start = low if item.low is None else max(low, item.low)
     end = high if item.high is None else min(high, item.high)
     ax.plot([start, end], [y, y], color=item.colour, lw=2.4, solid_capstyle="butt", zorder=3)
@@ -160,58 +177,86 @@ def _interval(ax: Axes, item: Item, y: float, span: tuple[float, float]) -> None
             ax.plot([at, at], [y - 0.16, y + 0.16], color=item.colour, lw=1.6, zorder=3)
     if low <= item.estimate <= high:
         face = "white" if item.hollow else item.colour
-        ax.plot(
-            [item.estimate], [y], "o", ms=7, mfc=face, mec=item.colour, mew=1.8, zorder=4
-        )
+        ax.plot([item.estimate], [y], "o", ms=7, mfc=face, mec=item.colour, mew=1.8, zorder=4)
 
 
 def _axis(
     ax: Axes,
-    span: tuple[float, float],
-    top: float,
+    span: Pair,
+    region: Pair,
+    bands: Sequence[Pair],
     y: float,
     lines: Sequence[Line],
     tick: Callable[[float, int], str],
     factor: float,
 ) -> float:
+    """Bands behind the intervals, round ticks under them, and the vertical lines' words."""
     low, high = span
-    step, digits = _step((high - low) * factor)
-    first = math.ceil(low * factor / step - 1e-9)
-    last = math.floor(high * factor / step + 1e-9)
-    for i in range(first, last + 1):
-        at = i * step / factor
-        ax.plot([at, at], [top + 0.1, y], color=GRID, lw=0.9, zorder=0)
-        text = tick(at, digits)
-        _text(ax, at, y + 0.5, text, across=False, ha="center", color=MUTED, fontsize=SMALL)
+    for top, bottom in bands:
+        ax.fill_between([low, high], top, bottom, color=BAND, lw=0, zorder=0)
+    for at, text in _ticks(span, region, tick, factor):
+        _vertical(ax, at, bands, color="white", lw=1.2, zorder=1)
+        place: dict[str, Any] = {"across": False, "ha": "center", "color": MUTED, "gid": "tick"}
+        write(ax, at, y + 0.5, text, fontsize=SMALL, **place)
     y += 1
     taken: list[tuple[float, float, float]] = []
     left, right = ax.get_xlim()
     for line in lines:
         colour = ALERT if line.alert else INK
-        style = (0, (4, 2)) if line.alert else "-"
-        ax.plot([line.at] * 2, [top + 0.1, y - 1], color=colour, lw=1.2, ls=style, zorder=1)
+        style = (0, (3, 1.5)) if line.alert else "-"
+        _vertical(ax, line.at, bands, color=colour, lw=1.4, ls=style, zorder=2)
         half = ems(line.text) * SMALL / FONT / EMS * (right - left) / 2
         centre = min(max(line.at, left + half), right - half)
         row = 0.0
         while any(r == row and a < centre + half and centre - half < b for a, b, r in taken):
             row += 0.85
         taken.append((centre - half, centre + half, row))
-        place = {"across": False, "ha": "center", "color": colour, "fontsize": SMALL}
-        _text(ax, centre, y + 0.4 + row, line.text, **place)  # type: ignore[arg-type]
+        place: dict[str, Any] = {
+            "across": False,
+            "ha": "center",
+            "color": colour,
+            "fontsize": SMALL,
+        }
+        write(ax, centre, y + 0.4 + row, line.text, **place)
     return y + max((row + 0.9 for _, _, row in taken), default=0)
 
 
-def _step(width: float) -> tuple[float, int]:
-    """A round step that cuts `width` into three to seven parts, and its digits."""
-    power = 10.0 ** math.floor(math.log10(width / 4))
-    step = next(power * k for k in (1, 2, 2.5, 5, 10) if width / (power * k) <= 6)
+def _vertical(ax: Axes, at: float, bands: Sequence[Pair], **style: Any) -> None:
+    for top, bottom in bands:
+        ax.plot([at, at], [top, bottom], solid_capstyle="butt", **style)
+
+
+def _ticks(
+    span: Pair, region: Pair, tick: Callable[[float, int], str], factor: float
+) -> list[tuple[float, str]]:
+    """Round values of the x axis with their texts: as many as have room beside each other."""
+    low, high = span
+    room = (region[1] - region[0]) * EMS * FONT / SMALL
+    found: list[tuple[float, str]] = []
+    for parts in (6, 5, 4, 3, 2, 1):
+        step, digits = _step((high - low) * factor, parts)
+        first = math.ceil(low * factor / step - 1e-9)
+        last = math.floor(high * factor / step + 1e-9)
+        steps = range(first, last + 1)
+        found = [(i * step / factor, tick(i * step / factor, digits)) for i in steps]
+        wide = max((ems(text) for _, text in found), default=0) + 1
+        if wide <= room * step / factor / (high - low):
+            break
+    return found
+
+
+def _step(width: float, parts: int) -> tuple[float, int]:
+    """A round step that cuts `width` into at most `parts` parts, and its digits."""
+    power = 10.0 ** (math.floor(math.log10(width / parts)))
+    steps = (power * k for k in (1, 2, 2.5, 5, 10, 20))
+    step = next(s for s in steps if width / s <= parts)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     if abs(round(step, digits) - step) > 1e-9 * step:
         digits += 1
     return step, digits
 
 
-def _range(groups: Sequence[Group], lines: Sequence[Line]) -> tuple[float, float]:
+def _range(groups: Sequence[Group], lines: Sequence[Line]) -> Pair:
     """The values to show: all estimates, lines and intervals; very wide intervals are cut.
 
     An interval is cut where it reaches more than four times as far as the median one does.

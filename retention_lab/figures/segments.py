@@ -52,7 +52,9 @@ def segment_plot(
             groups.append(Group(heading, (), say(language, "figure.suppressed")))
             continue
         items = tuple(
-            effect_item(r, shown, label(spec, r.arm, language), tint.get(r.arm or ""), language, True)
+            effect_item(
+                r, shown, label(spec, r.arm, language), tint.get(r.arm or ""), language, True
+            )
             for r in own
         )
         groups.append(Group(heading, items, _size(results, name, column, level, language)))

@@ -14,13 +14,14 @@ from retention_lab.results import Results, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito (2008), told apart with every common kind of colour blindness; yellow left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 CONTROL = "#6B7280"
 INK = "#1F2937"
 MUTED = "#5B6472"
-GRID = "#E5E7EB"
+BAND = "#F1F3F6"
 ALERT = "#B42318"
 
 WIDTH = 520  # of a figure, in CSS pixels (96 to the inch)
@@ -39,6 +40,8 @@ CJK = (
     "SimHei",
     "Arial Unicode MS",
 )
+CLOSING = tuple("，。、；：！？）》”’,.;:!?)%")
+OPENING = tuple("（《“‘(")
 STACK = (
     "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Noto Sans', "
     "'PingFang SC', 'Hiragino Sans GB', 'Microsoft YaHei', 'Noto Sans CJK SC', 'Noto Sans SC', "
@@ -58,15 +61,7 @@ def families() -> tuple[str, ...]:
 @contextmanager
 def theme() -> Iterator[None]:
     """Draw in the shared style; the caller's settings come back afterwards."""
-    settings = {
-        "font.family": list(families()),
-        "font.size": FONT,
-        "text.color": INK,
-        "text.parse_math": False,
-        "axes.unicode_minus": True,
-        "svg.fonttype": "none",
-    }
-    with mpl.rc_context(settings):
+    with mpl.rc_context({"font.family": list(families()), "text.parse_math": False}):
         yield
 
 
@@ -92,9 +87,17 @@ def blank_axes() -> Axes:
     return figure.add_subplot()
 
 
+def root(ax: Axes) -> Figure:
+    """The whole figure that holds `ax`; raises ValueError for Axes that were taken out of it."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("these Axes do not stand in a figure any more")
+    return figure
+
+
 def fit(ax: Axes) -> Axes:
     """Make the figure as tall as the lines drawn in `ax`, whose y axis counts lines."""
-    figure = ax.figure
+    figure = root(ax)
     bottom, top = ax.get_ylim()
     figure.set_size_inches(WIDTH / 96, (bottom - top) * LINE / 96)
     ax.set_position((SIDE / WIDTH, 0.0, 1 - 2 * SIDE / WIDTH, 1.0))
@@ -141,15 +144,20 @@ def wrap(text: str, width: float, lines: int = 2) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Words with the space behind them; wide characters one by one."""
-    word = ""
-    for c in text:
-        word += c
-        if c == " " or unicodedata.east_asian_width(c) in "WF":
-            yield word
-            word = ""
-    if word:
-        yield word
+    """Words with the space behind them; wide characters one by one, closing marks attached."""
+    piece = ""
+    for i, c in enumerate(text):
+        piece += c
+        after = text[i + 1 : i + 2]
+        wide = (
+            unicodedata.east_asian_width(c) in "WF"
+            or unicodedata.east_asian_width(after or "a") in "WF"
+        )
+        if (c == " " or wide) and after not in CLOSING and c not in OPENING:
+            yield piece
+            piece = ""
+    if piece:
+        yield piece
 
 
 def _cut(line: str, width: float) -> str:

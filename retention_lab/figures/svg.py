@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
-from retention_lab.figures.style import STACK, fit
+from retention_lab.figures.style import STACK, fit, root
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MISSING = r"Glyph \d+ .*missing from font"
-FONT_STYLE = re.compile(r"font: ((?:\S+ )*?)([\d.]+px) [^;\"]*")
+FAMILY = re.compile(r"font-family: [^;\"]*")
+STYLE = re.compile(r"<style[^>]*>.*?</style>", re.DOTALL)
+NO_TURN = re.compile(r' transform="rotate\(-0 [^)]*\)"')
 GROUP_ID = re.compile(r'<g id="[^"]*"')
 METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 
@@ -35,28 +37,33 @@ def without_glyph_warnings() -> Iterator[None]:
         yield
 
 
-def svg_text(ax: Axes, alt: str, name: str = "figure") -> str:
-    """The figure of `ax` as an SVG element with `alt` as its description for screen readers.
+def svg_text(ax: Axes, name: str = "figure") -> str:
+    """The figure of `ax` as an SVG element whose texts serve as its description.
 
     Text stays text, in the font of the page; there are no dates, and no ids but those
     that start with `name`, so several figures can stand on one page.
     """
     fit(ax)
+    alt = described(ax)
     buffer = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with mpl.rc_context(settings), without_glyph_warnings():
-        ax.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), without_glyph_warnings():
+        root(ax).savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _tidy(buffer.getvalue(), alt, name)
+
+
+def described(ax: Axes) -> str:
+    """What the figure says, as one text: its title, labels and values, in reading order."""
+    return "; ".join(t.get_text() for t in ax.texts if t.get_text() and t.get_gid() != "tick")
 
 
 def _tidy(svg: str, alt: str, name: str) -> str:
     body = METADATA.sub("", svg[svg.index("<svg") :])
-    body = FONT_STYLE.sub(lambda m: f"font: {m[1]}{m[2]} {STACK}", body)
+    body = NO_TURN.sub("", STYLE.sub("", FAMILY.sub(f"font-family: {STACK}", body)))
     body = GROUP_ID.sub("<g", body)
     body = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", body)
-    title = f'{name}-title'
+    title = f"{name}-title"
     head, _, rest = body.partition(">")
-    head += f' role="img" aria-labelledby="{title}"'
+    head += f' role="img" aria-labelledby="{title}" style="stroke-linejoin: round"'
     return f'{head}>\n <title id="{title}">{escape(alt)}</title>{rest}'
 
 

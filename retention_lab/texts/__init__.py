@@ -75,6 +75,8 @@ def reason_text(reason: Reason, spec: Spec, language: str) -> str:
     key = f"reason.{reason.code}"
     if key not in known:
         return say(language, "reason.other", code=plain(reason.code))
+    if reason.code == "guardrail_unclear" and n.get("ci_low") is None and n.get("note"):
+        key = "reason.guardrail_no_result"
     kind = str(n.get("kind") or kind_of(spec, n.get("metric")))
     margin = n.get("margin")
     if margin is not None and f"{key}_margin" in known:
@@ -96,6 +98,7 @@ def reason_text(reason: Reason, spec: Spec, language: str) -> str:
         "immature": numbers.number(n.get("immature"), 0),
         "n": numbers.number(n.get("n"), 0),
         "as_of": n.get("as_of"),
+        "text": plain(str(n.get("text", ""))).rstrip("."),
     }
     return say(language, key, **values)
 

@@ -93,10 +93,8 @@ def number(value: float | None, digits: int, signed: bool = False) -> str:
     """``1,234.50``, ``+1.2``, ``−0.3``; a dash for None; powers of ten beyond 1e12."""
     if value is None:
         return DASH
-    if abs(value) >= 1e12:
-        text = f"{abs(value):.3e}"
-    else:
-        text = f"{abs(value):,.{digits}f}"
+    size = abs(value)
+    text = f"{size:.3e}" if size >= 1e12 else f"{size:,.{digits}f}"
     if float(text.replace(",", "")) == 0:
         return text
     if value < 0:

@@ -1,0 +1,144 @@
+"""The folder of a finished run in; its report, one page a language, and its figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from retention_lab.figures import arms_plot, effect_plot, segment_plot, split_plot
+from retention_lab.figures.effects import DIFFERENCES, Estimand
+from retention_lab.figures.style import blank_axes
+from retention_lab.figures.svg import standalone, svg_text
+from retention_lab.run.folder import write_atomically
+from retention_lab.run.html import drawing, page
+from retention_lab.run.view.hero import focus_of, guards, hero
+from retention_lab.run.view.quality import quality
+from retention_lab.run.view.record import methods, moment, record
+from retention_lab.run.view.source import Source, Tongue
+from retention_lab.run.view.tables import metric_tables, segment_tables
+from retention_lab.texts import level_of, metric_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_FIGURES = 12
+
+
+def write_reports(folder: Path) -> list[Path]:
+    """Write ``report.<language>.html`` and ``figures/*.svg`` into the run's `folder`.
+
+    Reads only the folder: spec.yaml and run.json, results.parquet, verdict.json. Returns the
+    pages, in the order of the file's languages. Raises RunError, SpecError or OSError where
+    the folder is not that of a finished run or cannot be written.
+    """
+    source = Source.load(Path(folder))
+    (source.folder / "figures").mkdir(exist_ok=True)
+    return [_write(source, language) for language in source.spec.report.languages]
+
+
+def report_html(source: Source, language: str, keep: Callable[[str, str], None]) -> str:
+    """The report's page; `keep(name, svg)` is given every figure."""
+    tongue = Tongue(source.spec, language)
+    draw = _Draw(source, language, keep)
+    metrics = metric_tables(source, tongue)
+    segments = segment_tables(source, tongue)
+    others = [language_ for language_ in source.spec.report.languages if language_ != language]
+    in_index = source.folder.parent.name == source.spec.name
+    index = "index.html" if language == "en" else f"index.{language}.html"
+    return page(
+        "report.html.j2",
+        language,
+        title=source.spec.title.get(language),
+        question=source.spec.question.get(language),
+        spec=source.spec,
+        level=level_of(source.spec),
+        control=tongue.control,
+        hero=hero(source, tongue),
+        hero_figure=draw.hero(),
+        hero_is_split=draw.about_split,
+        quality=quality(source, tongue),
+        split_figure=draw.split(),
+        metrics=metrics,
+        metric_figures=draw.metrics([m.name for m in metrics]),
+        segments=[(s, draw.segment(i, s.metric, s.column)) for i, s in enumerate(segments)],
+        methods=methods(source, tongue),
+        record=record(source, tongue),
+        date=moment(source.run.get("started"))[:10],
+        version=(source.run.get("versions") or {}).get("retention_lab", ""),
+        others=others,
+        index=f"../../{index}" if in_index else "",
+    )
+
+
+def _write(source: Source, language: str) -> Path:
+    def keep(name: str, svg: str) -> None:
+        path = source.folder / "figures" / f"{name}.{language}.svg"
+        write_atomically(path, standalone(svg))
+
+    path = source.folder / f"report.{language}.html"
+    write_atomically(path, report_html(source, language, keep))
+    return path
+
+
+class _Draw:
+    """The figures of one page, each drawn once and kept."""
+
+    def __init__(self, source: Source, language: str, keep: Callable[[str, str], None]) -> None:
+        self.source, self.language, self.keep = source, language, keep
+
+    @property
+    def about_split(self) -> bool:
+        """Whether the split of the customers is what makes the test invalid."""
+        return any(r.code == "sample_ratio_mismatch" for r in self.source.verdict.reasons)
+
+    def hero(self) -> Markup:
+        """The effect that decides; the split where that makes the test invalid."""
+        if self.about_split:
+            return self._svg("why", split_plot)
+        focus = focus_of(self.source)
+        metric = focus.metric if focus else self.source.spec.primary[0]
+        as_difference = guards(self.source, focus)
+        return self._svg("effects", effect_plot, metric=metric, **self._scale(metric, as_difference))
+
+    def split(self) -> Markup:
+        return self._svg("split", split_plot)
+
+    def metrics(self, names: list[str]) -> list[Markup]:
+        """Levels of the first metric, then every metric's effects."""
+        if not names:
+            return []
+        drawn = [self._svg("levels", arms_plot, metric=names[0])]
+        for name in names[:MOST_FIGURES]:
+            metric = metric_of(self.source.spec, name)
+            as_difference = metric is not None and metric.margin is not None
+            scale = self._scale(name, as_difference)
+            drawn.append(self._svg(f"metric-{name}", effect_plot, metric=name, **scale))
+        return drawn
+
+    def segment(self, i: int, metric: str, column: str) -> Markup:
+        scale = self._scale(metric, False)
+        return self._svg(f"segment-{i + 1}", segment_plot, metric=metric, segment=column, **scale)
+
+    def _scale(self, metric: str, as_difference: bool) -> dict[str, Estimand]:
+        """Lifts, unless differences are asked for or there is no lift to show."""
+        rows = self.source.results.where(metric=metric, estimand="relative_lift").rows
+        lifted = any(r.estimate is not None for r in rows)
+        differing = self.source.results.where(metric=metric, estimand=DIFFERENCES).rows
+        if (as_difference or not lifted) and differing:
+            return {"estimand": "mean_difference"}
+        return {"estimand": "relative_lift"}
+
+    def _svg(self, name: str, plot: Callable[..., Axes], **wanted: Any) -> Markup:
+        ax = plot(
+            self.source.results,
+            self.source.spec,
+            language=self.language,
+            ax=blank_axes(),
+            **wanted,
+        )
+        svg = svg_text(ax, name)
+        self.keep(name, svg)
+        return drawing(svg)

@@ -1,0 +1,207 @@
+"""A run in; the first screen of its report out: what to do, how sure, resting on what."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from retention_lab.figures.arms import level_rows, units_by_arm
+from retention_lab.figures.effects import DIFFERENCES, arms_of
+from retention_lab.results import Row
+from retention_lab.run.view.source import Source, Tongue
+from retention_lab.texts import kind_of, level_of, metric_of, reason_text, window_text
+from retention_lab.texts.numbers import chance, measure, number, p_text
+
+MISMATCH = 0.001
+WEIGHT = {
+    "ship": ("primary_better",),
+    "stop": ("guardrail_harmed", "primary_worse", "no_worthwhile_effect"),
+    "keep_running": ("guardrail_unclear", "primary_unclear", "immature"),
+    "invalid": ("sample_ratio_mismatch", "no_arm", "primary_no_result"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Focus:
+    """The one comparison that the first screen is about: its difference, lift and levels."""
+
+    metric: str
+    difference: Row
+    lift: Row | None
+    arm_level: Row | None
+    control_level: Row | None
+
+    @property
+    def shown(self) -> Row:
+        """The lift where it can be had, else the difference."""
+        return self.lift if self.lift is not None else self.difference
+
+    @property
+    def clear(self) -> bool:
+        low, high = self.difference.ci_low, self.difference.ci_high
+        return low is not None and high is not None and not low <= 0 <= high
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hero:
+    """The words of the first screen."""
+
+    decision: str
+    badge: str
+    headline: str
+    because: str
+    sure: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    reasons: tuple[str, ...]
+
+
+def hero(source: Source, tongue: Tongue) -> Hero:
+    verdict, spec = source.verdict, source.spec
+    focus = focus_of(source)
+    key = f"headline.{verdict.decision}"
+    if verdict.decision == "ship" and verdict.arm is None:
+        key = "headline.ship_none"
+    if verdict.decision == "stop" and verdict.arm is not None:
+        key = "headline.stop_arm"
+    return Hero(
+        verdict.decision,
+        tongue.say(f"decision.{verdict.decision}"),
+        tongue.say(key, arm=tongue.arm(verdict.arm)),
+        _because(source, tongue, focus),
+        _sure(source, tongue, focus),
+        _facts(source, tongue),
+        tuple(reason_text(r, spec, tongue.language) for r in verdict.reasons),
+    )
+
+
+def focus_of(source: Source) -> Focus | None:
+    """The comparison that decides: the reason that weighs most, else the first primary one."""
+    verdict, spec = source.verdict, source.spec
+    pairs = [
+        (r.numbers.get("metric"), r.numbers.get("arm"))
+        for code in WEIGHT[verdict.decision]
+        for r in verdict.reasons
+        if r.code == code and verdict.arm in (None, r.numbers.get("arm"))
+    ]
+    arms = [verdict.arm] if verdict.arm else list(arms_of(source.results)[1:])
+    pairs += [(metric, arm) for metric in spec.primary for arm in arms]
+    for metric, arm in pairs:
+        wanted = {"metric": metric, "arm": arm, "segment": None, "analysis": "ab"}
+        rows = source.results.where(**wanted, estimand=DIFFERENCES).rows
+        if metric is None or not rows or rows[0].estimate is None:
+            continue
+        lifts = source.results.where(**wanted, estimand="relative_lift").rows
+        levels = {r.arm: r for r in level_rows(source.results, metric)}
+        lift = lifts[0] if lifts and lifts[0].ci_low is not None else None
+        return Focus(metric, rows[0], lift, levels.get(arm), levels.get(source.control))
+    return None
+
+
+def guards(source: Source, focus: Focus | None) -> bool:
+    """Whether the first screen is about a guardrail, whose margin is set on differences."""
+    metric = metric_of(source.spec, focus.metric) if focus else None
+    return metric is not None and metric.role == "guardrail"
+
+
+def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
+    verdict = source.verdict
+    for code in WEIGHT[verdict.decision]:
+        found = next((r for r in verdict.reasons if r.code == code), None)
+        if found is not None and verdict.decision != "ship":
+            metric = tongue.metric(found.numbers.get("metric"))
+            return tongue.say(f"because.{code}", metric=metric)
+    return _effect(tongue, focus) if focus else ""
+
+
+def _effect(tongue: Tongue, focus: Focus) -> str:
+    """The effect in one sentence: from which level to which, and by how much."""
+    kind = kind_of(tongue.spec, focus.metric)
+    row = focus.shown
+    estimate = row.estimate or 0.0
+    what = "lift" if row.estimand == "relative_lift" else "difference"
+    shown = measure("lift" if what == "lift" else "difference", kind, row.ci_low, row.ci_high)
+    plain = dataclasses.replace(shown, signed=False)
+    words = {
+        "metric": tongue.metric(focus.metric),
+        "arm": tongue.arm(row.arm),
+        "control": tongue.arm(row.baseline),
+        "change": plain.text(abs(estimate), tongue.language),
+    }
+    key = "up" if estimate >= 0 else "down"
+    a, b = focus.arm_level, focus.control_level
+    if a is None or b is None or a.estimate is None or b.estimate is None:
+        return tongue.say(f"effect.{key}_plain", **words)
+    level = measure("level", kind, b.ci_low, b.ci_high)
+    return tongue.say(
+        f"effect.{key}" if focus.clear else "effect.seen",
+        **words,
+        arm_level=level.text(a.estimate, tongue.language),
+        control_level=level.text(b.estimate, tongue.language),
+    )
+
+
+def _sure(source: Source, tongue: Tongue, focus: Focus | None) -> tuple[str, ...]:
+    if source.verdict.decision == "invalid":
+        return (tongue.say("sure.invalid"),)
+    if focus is None:
+        return (tongue.say("sure.none"),)
+    row = focus.difference if guards(source, focus) else focus.shown
+    if row.ci_low is None or row.ci_high is None:
+        return (tongue.say("sure.none"),)
+    kind = kind_of(source.spec, focus.metric)
+    what = "lift" if row.estimand == "relative_lift" else "difference"
+    shown = measure("lift" if what == "lift" else "difference", kind, row.ci_low, row.ci_high)
+    between = tongue.say(
+        "sure.between",
+        low=shown.text(row.ci_low, tongue.language),
+        high=shown.text(row.ci_high, tongue.language),
+        level=level_of(source.spec),
+    )
+    zero = tongue.say("sure.excludes_zero" if focus.clear else "sure.includes_zero")
+    p = row.p_adjusted if row.p_adjusted is not None else row.p_value
+    said = [_effect(tongue, focus)] if source.verdict.decision != "ship" else []
+    said += [f"{between}{'' if tongue.language == 'zh' else ' '}{zero}"]
+    if p is not None:
+        said.append(tongue.say("sure.luck", chance=chance(p, tongue.language), p=p_text(p)))
+    return tuple(said)
+
+
+def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
+    facts = []
+    units = units_by_arm(source.results, source.spec)
+    if units and None not in units.values():
+        total = number(sum(n or 0 for n in units.values()), 0)
+        said = tongue.say("rests.units_value", n=total, arms=len(units))
+        facts.append((tongue.say("rests.units"), said))
+    facts.append((tongue.say("rests.period"), _period(source, tongue)))
+    test = source.results.where(estimand="sample_ratio").rows
+    p = test[0].p_value if test else None
+    key = "ratio_none" if p is None else "ratio_bad" if p < MISMATCH else "ratio_ok"
+    facts.append((tongue.say("rests.ratio"), tongue.say(f"rests.{key}", p=p_text(p))))
+    left = [
+        int(r.estimate)
+        for r in source.results.where(estimand="immature", metric=list(source.spec.primary)).rows
+        if r.estimate
+    ]
+    if left:
+        said = tongue.say("rests.immature_value", n=number(max(left), 0))
+        facts.append((tongue.say("rests.immature"), said))
+    refs = list(dict.fromkeys(str(i.get("ref", "")) for i in source.run.get("inputs") or []))
+    if refs:
+        short = [r.rstrip("/").rsplit("/", 1)[-1] or r for r in refs]
+        facts.append((tongue.say("rests.data"), tongue.say("comma").join(short)))
+    return tuple(facts)
+
+
+def _period(source: Source, tongue: Tongue) -> str:
+    spec = source.spec
+    metric = metric_of(spec, spec.primary[0]) if spec.primary else None
+    window = metric.within if metric else None
+    words = {
+        "date": spec.data.as_of,
+        "window": window_text(window, tongue.language) if window else "",
+    }
+    if spec.data.as_of and window:
+        return tongue.say("rests.as_of_window", **words)
+    if spec.data.as_of:
+        return tongue.say("rests.as_of", **words)
+    return tongue.say("rests.window" if window else "rests.snapshot", **words)

@@ -1,0 +1,114 @@
+"""A run in; what its report says about the data, in words, out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from retention_lab.figures.arms import expected_shares, units_by_arm
+from retention_lab.run.view.hero import MISMATCH
+from retention_lab.run.view.source import Source, Tongue
+from retention_lab.texts import kind_of, metric_of, note_text
+from retention_lab.texts.numbers import chance, measure, number, p_cell, p_text, share
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SplitLine:
+    """One arm: customers and shares as text."""
+
+    arm: str
+    control: bool
+    units: str
+    share: str
+    planned: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BeforeLine:
+    """One arm's difference from the control before exposure."""
+
+    metric: str
+    arm: str
+    difference: str
+    ends: str
+    p: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Quality:
+    """Split, sample ratio, what was left out, and differences before the test."""
+
+    split: tuple[SplitLine, ...]
+    ratio: str
+    ratio_good: bool
+    left_out: tuple[str, ...]
+    before: tuple[BeforeLine, ...]
+    before_said: str
+
+
+def quality(source: Source, tongue: Tongue) -> Quality:
+    units = units_by_arm(source.results, source.spec)
+    planned = expected_shares(source.results, source.spec)
+    hidden = None in units.values()
+    total = sum(n or 0 for n in units.values())
+    split = tuple(
+        SplitLine(
+            tongue.arm(arm),
+            arm == source.control,
+            number(n, 0),
+            share(None if hidden or not total else (n or 0) / total),
+            share(planned.get(arm)),
+        )
+        for arm, n in units.items()
+    )
+    said, good = _ratio(source, tongue)
+    before, before_said = _before(source, tongue)
+    return Quality(split, said, good, _left_out(source, tongue), before, before_said)
+
+
+def _ratio(source: Source, tongue: Tongue) -> tuple[str, bool]:
+    rows = source.results.where(estimand="sample_ratio").rows
+    if not rows or rows[0].p_value is None:
+        return tongue.say("quality.ratio_none"), True
+    p = rows[0].p_value
+    words = {"chi2": number(rows[0].estimate, 2), "p": p_text(p)}
+    if p >= MISMATCH:
+        return tongue.say("quality.ratio_ok", **words), True
+    return tongue.say("quality.ratio_bad", **words, chance=chance(p, tongue.language)), False
+
+
+def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
+    said = []
+    for row in source.results.where(analysis="quality", estimand=("immature", "missing")).rows:
+        metric = metric_of(source.spec, row.metric)
+        words = {"metric": tongue.metric(row.metric), "n": number(row.estimate, 0)}
+        if row.estimate is None:
+            said.append(f"{words['metric']}: {note_text(row.note, tongue.language)}")
+        elif row.estimand == "missing":
+            rule = tongue.say(f"quality.rule_{metric.missing if metric else 'drop'}")
+            said.append(tongue.say("quality.missing", **words, rule=rule))
+        elif row.estimate > 0:
+            said.append(tongue.say("quality.immature", **words))
+    if any((r.note or "").startswith("suppressed") for r in source.results.rows):
+        said.append(tongue.say("quality.suppressed", n=source.spec.privacy.min_cell))
+    return tuple(said)
+
+
+def _before(source: Source, tongue: Tongue) -> tuple[tuple[BeforeLine, ...], str]:
+    rows = [
+        r
+        for r in source.results.where(estimand="pre_period_difference", segment=None).rows
+        if r.estimate is not None
+    ]
+    if not rows:
+        return (), ""
+    lines = []
+    for r in rows:
+        shown = measure("difference", kind_of(source.spec, r.metric), r.ci_low, r.ci_high)
+        ends = f"{shown.bare(r.ci_low)}{tongue.say('to')}{shown.bare(r.ci_high)}"
+        text = shown.text(r.estimate, tongue.language)
+        lines.append(
+            BeforeLine(tongue.metric(r.metric), tongue.arm(r.arm), text, ends, p_cell(r.p_value))
+        )
+    alpha = source.spec.inference.alpha / len(rows)
+    odd = any(r.p_value is not None and r.p_value < alpha for r in rows)
+    return tuple(lines), tongue.say("quality.pre_bad" if odd else "quality.pre_ok")
