@@ -46,8 +46,9 @@ def _validity(plan: Plan, results: Results) -> list[Reason]:
     split = results.where(estimand="sample_ratio").rows
     for row in split:
         if row.p_value is not None and row.p_value < MISMATCH:
-            numbers = {"chi2": row.estimate, "p": row.p_value}
-            reasons.append(Reason("sample_ratio_mismatch", numbers))
+            reasons.append(
+                Reason("sample_ratio_mismatch", {"chi2": row.estimate, "p": row.p_value})
+            )
     reasons += [Reason("no_arm", {"text": c.text}) for c in plan.checks if c.code == "no_arm"]
     for metric in plan.spec.primary:
         rows = _overall(results, metric)

@@ -142,14 +142,34 @@ def has_event_after(
     return bool(found)
 
 
-def event_faults(source: Source, ref: str, values: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Missing and not finite values of the columns `values` of an event table."""
-    if not values:
-        return {}
-    wanted = ", ".join(
-        f"count(*) - count({quoted(v)}) as m{i}, "
-        f"count(*) filter (not isfinite({quoted(v)}::double)) as f{i}"
-        for i, v in enumerate(values)
-    )
-    found = source.query(f"select {wanted} from t", t=ref)[0]
-    return {v: (int(found[f"m{i}"]), int(found[f"f{i}"])) for i, v in enumerate(values)}
+def event_faults(
+    source: Source,
+    units: str,
+    unit: str,
+    at: str,
+    events: str,
+    events_at: str,
+    *,
+    value: str,
+    before: int,
+    after: int,
+) -> tuple[int, int]:
+    """Missing, and not finite, values of `value` among the events that a metric would add up.
+
+    Those are the events from `before` hours before to `after` hours after their unit's exposure.
+    The join is made only where the table holds such values at all.
+    """
+    v = quoted(value)
+    odd = f"not isfinite({v}::double)" if value in source.fractional(events) else "false"
+    bad = f"({v} is null or {odd})"
+    if not source.query(f"select 1 as found from e where {bad} limit 1", e=events):
+        return 0, 0
+    since = f"epoch_us(e.{quoted(events_at)}::timestamptz) - epoch_us(t.{quoted(at)}::timestamptz)"
+    found = source.query(
+        f"select count(*) filter (v is null) as missing, count(v) as infinite from ("
+        f"select {since} as since, e.{v} as v from e join t using ({quoted(unit)}) where {bad}) "
+        f"where since > {-before * HOUR} and since <= {after * HOUR}",
+        t=units,
+        e=events,
+    )[0]
+    return int(found["missing"]), int(found["infinite"])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retention_lab.errors import DataError, did_you_mean
+from retention_lab.experiment.needs import Column
 
 FORMAT = 1
 Floats = npt.NDArray[np.float64]
@@ -64,6 +65,12 @@ class Moments:
     def units(self) -> int:
         """Units in all cells together."""
         return int(self.size.sum())
+
+    def defined_columns(self) -> dict[str, Column]:
+        """The columns as `definition` says them (caps aside), by name."""
+        said = json.loads(self.definition or "{}")
+        found = {c: said[c] for c in self.columns if isinstance(said.get(c), dict)}
+        return {c: Column(name=c, **what) for c, what in found.items()}
 
     def levels(self, key: str) -> tuple[str, ...]:
         """The levels that `key` takes, sorted."""
@@ -158,7 +165,7 @@ class Moments:
 
     def _rows(self, rows: Sequence[int]) -> Moments:
         index = np.asarray(rows, dtype=np.intp)
-        arrays = {k: getattr(self, k)[index] for k in _ARRAYS}
+        arrays: dict[str, Any] = {k: getattr(self, k)[index] for k in _ARRAYS}
         return dataclasses.replace(self, cells=tuple(self.cells[i] for i in rows), **arrays)
 
     def __repr__(self) -> str:
@@ -186,7 +193,7 @@ def _merge_two(a: Moments, b: Moments) -> Moments:
         raise DataError("two reductions of different columns or splits cannot be merged")
     if a.definition != b.definition:
         raise DataError(f"two reductions differ in definition: {_differences(a, b)}")
-    joined = {k: np.concatenate([getattr(a, k), getattr(b, k)]) for k in _ARRAYS}
+    joined: dict[str, Any] = {k: np.concatenate([getattr(a, k), getattr(b, k)]) for k in _ARRAYS}
     return _combine(dataclasses.replace(a, cells=a.cells + b.cells, **joined))
 
 

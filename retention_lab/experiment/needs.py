@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from retention_lab.errors import PlanError, did_you_mean
@@ -55,14 +56,18 @@ class Needs:
         return tuple(own)
 
 
-def needs(spec: Spec, unit_columns: tuple[str, ...] = ()) -> dict[str, Needs]:
+def needs(
+    spec: Spec, unit_columns: tuple[str, ...] = (), stored: Mapping[str, Column] | None = None
+) -> dict[str, Needs]:
     """What every metric of `spec` needs, by metric name.
 
     A ratio's parts are other metrics, columns of the unit table (`unit_columns`), or an event
-    and a window such as ``orders_30d`` (their count). Raises PlanError for a part that is none.
+    and a window such as ``orders_30d`` (their count); where a run starts from saved reductions,
+    the columns that these hold (`stored`). Raises PlanError for a part that is none of them.
     """
+    known = {c: Column(name=c, how="value", value=c) for c in unit_columns} | dict(stored or {})
     metrics = {m.name: m for m in spec.metrics}
-    return {m.name: _of(m, metrics, spec, unit_columns) for m in spec.metrics}
+    return {m.name: _of(m, metrics, spec, known) for m in spec.metrics}
 
 
 def all_columns(needed: dict[str, Needs]) -> tuple[Column, ...]:
@@ -75,7 +80,9 @@ def all_pairs(needed: dict[str, Needs]) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(p for n in needed.values() for p in n.pairs))
 
 
-def _of(metric: Metric, metrics: dict[str, Metric], spec: Spec, known: tuple[str, ...]) -> Needs:
+def _of(
+    metric: Metric, metrics: dict[str, Metric], spec: Spec, known: Mapping[str, Column]
+) -> Needs:
     if metric.kind != "ratio":
         return Needs(metric.name, _column(metric), before=_before(metric))
     parts = [
@@ -119,16 +126,22 @@ def _before(metric: Metric) -> Column | None:
 
 
 def _part(
-    name: str | None, ratio: Metric, metrics: dict[str, Metric], spec: Spec, known: tuple[str, ...]
+    name: str | None,
+    ratio: Metric,
+    metrics: dict[str, Metric],
+    spec: Spec,
+    known: Mapping[str, Column],
 ) -> Column:
     assert name is not None
     if name in metrics:
-        part = metrics[name]
-        if part.kind in ("ratio", "quantile"):
-            raise PlanError(f"metric {ratio.name!r}: {name!r} is a {part.kind}, not a sum or count")
-        return _column(part)
+        metric = metrics[name]
+        if metric.kind in ("ratio", "quantile"):
+            kind = metric.kind
+            raise PlanError(f"metric {ratio.name!r}: {name!r} is a {kind}, not a sum or count")
+        return _column(metric)
     if name in known:
-        return Column(name=name, how="value", value=name, missing=ratio.missing)
+        part = known[name]
+        return dataclasses.replace(part, missing=ratio.missing) if part.how == "value" else part
     event, _, window = name.rpartition("_")
     if event in spec.data.events and re.fullmatch(r"\d+[hdw]", window):
         span = hours(window)

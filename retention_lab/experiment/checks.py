@@ -1,0 +1,344 @@
+"""An experiment as written and its real tables in; what was found, and every fault, out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+
+from retention_lab.data.look import (
+    UnitLook,
+    event_faults,
+    has_event_after,
+    level_counts,
+    look_at_units,
+    repeated_units,
+)
+from retention_lab.data.source import Source
+from retention_lab.data.times import HOUR, end_of
+from retention_lab.errors import PlanError, did_you_mean
+from retention_lab.experiment.needs import Column, Needs, all_columns, needs
+from retention_lab.experiment.spec import Spec, Timed
+
+MOST_LEVELS = 200
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked; not `ok` is a fault that the run survives, and reports."""
+
+    code: str
+    ok: bool
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Input:
+    """One table of the file: its name there, the reference as written, the files behind it."""
+
+    name: str
+    ref: str
+    paths: tuple[Path, ...]
+
+
+class Checker:
+    """Collects what is found, fault by fault, and raises all fatal faults at once."""
+
+    def __init__(self, spec: Spec, source: Source) -> None:
+        assert spec.design is not None
+        self.spec, self.source, self.design, self.data = spec, source, spec.design, spec.data
+        self.arms: tuple[str, ...] = ()
+        self.inputs: tuple[Input, ...] = ()
+        self.needed: dict[str, Needs] = {}
+        self.look: UnitLook | None = None
+        self.checks: list[Check] = []
+        self.fatal: list[str] = []
+        self.faults: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Look at every table; raises PlanError with all fatal faults of a stage at once."""
+        if self.spec.data.moments:
+            self._saved_reductions()
+        else:
+            self._tables()
+        self._stop()
+
+    def _tables(self) -> None:
+        main = self.data.assignments
+        name = "assignments" if main else "units"
+        ref = main.table if main else str(self.data.units)
+        known = self.source.columns(ref)
+        events = {n: (t, self.source.columns(t.table)) for n, t in self.data.events.items()}
+        refs = {name: ref, **{f"events.{n}": t.table for n, (t, _) in events.items()}}
+        self.inputs = tuple(Input(n, r, self.source.files(r)) for n, r in refs.items())
+        self.needed = needs(self.spec, tuple(known) if main is None else ())
+        columns = all_columns(self.needed)
+        self._columns(name, ref, known, main, columns)
+        for event, (table, kinds) in events.items():
+            self._event_columns(event, table, kinds, known, columns)
+        self._windows(columns)
+        self._stop()
+        end = end_of(self.data.as_of, self.data.timezone) if self.data.as_of else None
+        look = look_at_units(
+            self.source, ref, arm=self.design.arm, unit=self.design.unit,
+            at=main.at if main else None, end=end, columns=columns,
+        )  # fmt: skip
+        self.look = look
+        self._rows(ref, look)
+        self._stop()
+        self._arms(look.by_arm, look.rows)
+        self._units(ref, look)
+        self._levels(ref)
+        self._values(look, columns)
+        self._event_rows(ref, main)
+        self._maturity(look, end, columns)
+
+    def _saved_reductions(self) -> None:
+        from retention_lab.data.moments import Moments
+
+        self.inputs = tuple(
+            Input(f"moments.{i}", ref, self.source.files(ref))
+            for i, ref in enumerate(self.data.moments)
+        )
+        held = [(t.ref, Moments.load(path)) for t in self.inputs for path in t.paths]
+        self.needed = needs(self.spec, stored=held[0][1].defined_columns())
+        wanted = {p for n in self.needed.values() for p in n.pairs}
+        for ref, moments in held:
+            lacking = {self.design.arm, *self.spec.segments} - set(moments.keys)
+            if lacking:
+                self.fatal.append(f"{ref} is not split by {', '.join(sorted(lacking))}")
+            gone = {c for p in wanted - set(moments.pairs) for c in p}
+            if gone:
+                self.fatal.append(f"{ref} does not hold {', '.join(sorted(gone))}")
+        self._stop()
+        counts: dict[str | None, int] = {}
+        for _, moments in held:
+            by_arm = moments.roll_up(self.design.arm)
+            for (arm,), size in zip(by_arm.cells, by_arm.size, strict=True):
+                counts[arm] = counts.get(arm, 0) + int(size)
+        units = sum(counts.values())
+        self._note("rows", f"{units:,} units in {len(held)} saved reductions; no row is read")
+        self._arms(counts, units)
+
+    def _note(self, code: str, text: str) -> None:
+        self.checks.append(Check(code, True, text))
+
+    def _fault(self, code: str, text: str, *metrics: str) -> None:
+        self.checks.append(Check(code, False, text))
+        for metric in metrics:
+            self.faults.setdefault(metric, f"{code}: {text}")
+
+    def _stop(self) -> None:
+        if self.fatal:
+            raise PlanError(self.source.conceal("\n".join(dict.fromkeys(self.fatal))))
+
+    def _has(self, key: str, name: str, ref: str, known: Mapping[str, str]) -> bool:
+        if name in known:
+            return True
+        hint = did_you_mean(name, known) or f"; it has {', '.join(known)}"
+        self.fatal.append(f"{key}: column {name!r} is not in {ref}{hint}")
+        return False
+
+    def _columns(
+        self, name: str, ref: str, known: Mapping[str, str], main: Timed | None,
+        columns: tuple[Column, ...],
+    ) -> None:  # fmt: skip
+        self._has("design.arm", self.design.arm, ref, known)
+        if self.design.unit is not None:
+            self._has("design.unit", self.design.unit, ref, known)
+        elif main is not None:
+            self.fatal.append("design.unit: assignments need the column that holds the unit's id")
+        if main is not None and self._has(f"data.{name}.at", main.at, ref, known):
+            self._is_time(f"data.{name}.at", main.at, ref, known)
+        for segment in self.spec.segments:
+            self._has("segments", segment, ref, known)
+        for c in columns:
+            if c.how != "value" or not self._has(f"metric {c.name!r}", str(c.value), ref, known):
+                continue
+            kind = known[str(c.value)]
+            if kind not in ("number", "truth"):
+                self.fatal.append(
+                    f"metric {c.name!r}: column {c.value!r} of {ref} holds {kind}, not numbers"
+                )
+
+    def _is_time(self, key: str, column: str, ref: str, known: Mapping[str, str]) -> None:
+        kind = known[column]
+        if kind not in ("time", "date"):
+            self.fatal.append(f"{key}: column {column!r} of {ref} holds {kind}, not times or dates")
+        if kind == "date":
+            self._note("dates", f"{column!r} of {ref} has no time of day: midnight is taken")
+
+    def _event_columns(
+        self, event: str, table: Timed, kinds: Mapping[str, str], known: Mapping[str, str],
+        columns: tuple[Column, ...],
+    ) -> None:  # fmt: skip
+        key, unit = f"data.events.{event}", self.design.unit
+        if self._has(f"{key}.at", table.at, table.table, kinds):
+            self._is_time(f"{key}.at", table.at, table.table, kinds)
+        there = unit and self._has("design.unit", unit, table.table, kinds) and unit in known
+        if unit and there and kinds[unit] != known[unit]:
+            self.fatal.append(
+                f"design.unit: {unit!r} holds {known[unit]} in the assignments but "
+                f"{kinds[unit]} in {table.table}; cast one of them"
+            )
+        for c in columns:
+            if c.event == event and c.value is not None:
+                metric = f"metric {c.name!r}"
+                if self._has(metric, c.value, table.table, kinds) and kinds[c.value] != "number":
+                    self.fatal.append(
+                        f"{metric}: column {c.value!r} of {table.table} holds {kinds[c.value]}, "
+                        "not numbers"
+                    )
+
+    def _windows(self, columns: tuple[Column, ...]) -> None:
+        for c in columns:
+            if c.event is not None and c.event not in self.data.events:
+                hint = did_you_mean(c.event, self.data.events)
+                declared = ", ".join(self.data.events) or "none are declared"
+                self.fatal.append(
+                    f"metric {c.name!r}: there is no data.events.{c.event} ({declared}){hint}"
+                )
+        if any(c.matures for c in columns) and self.data.as_of is None:
+            self.fatal.append(
+                "data.as_of: metrics with a window need the last complete day, such as 2026-01-15"
+            )
+
+    def _rows(self, ref: str, look: UnitLook) -> None:
+        if look.rows == 0:
+            self.fatal.append(f"{ref} has no rows")
+        if look.without_unit:
+            self.fatal.append(f"{look.without_unit:,} rows of {ref} have no {self.design.unit!r}")
+        if look.without_time:
+            self.fatal.append(f"{look.without_time:,} rows of {ref} have no time of exposure")
+
+    def _arms(self, by_arm: Mapping[str | None, int], units: int) -> None:
+        found = [a for a in by_arm if a is not None]
+        split = self.design.expected_split
+        control = self.design.control
+        if control not in found:
+            hint = did_you_mean(control, found) or f"; it holds {', '.join(sorted(found)[:20])}"
+            self.fatal.append(f"design.control: no unit has {control!r} in its arm{hint}")
+        if split is not None:
+            for arm in sorted(set(found) - set(split)):
+                count = by_arm[arm]
+                hint = did_you_mean(arm, split)
+                self.fatal.append(f"arm {arm!r} ({count:,} units) is not in expected_split{hint}")
+            for arm in [a for a in split if a not in found and a != control]:
+                self._fault("empty_arm", f"arm {arm!r} of expected_split has no units")
+        elif len(found) > MOST_LEVELS:
+            self.fatal.append(
+                f"design.arm: {self.design.arm!r} has {len(found):,} levels, too many"
+            )
+        elif len(found) < 2:
+            self.fatal.append(f"design.arm: {self.design.arm!r} has one arm only; two are compared")
+        others = [a for a in (split or sorted(found)) if a != control]
+        nobody = by_arm.get(None, 0)
+        if nobody:
+            text = f"{nobody:,} of {units:,} units have no arm and are left out"
+            self._fault("no_arm", text)
+        self.arms = (control, *others)
+
+    def _units(self, ref: str, look: UnitLook) -> None:
+        self._note("rows", f"{look.rows:,} units in {ref}")
+        if look.later:
+            text = f"{look.later:,} units exposed after as_of ({self.data.as_of}) are left out"
+            self._note("later", text)
+            if look.later == look.rows:
+                self.fatal.append(f"data.as_of: all units of {ref} are exposed after it")
+        unit = self.design.unit
+        if unit is None:
+            return
+        repeated, crossed = repeated_units(self.source, ref, unit, self.design.arm)
+        if crossed:
+            self.fatal.append(
+                f"{crossed:,} units of {ref} stand in two arms or more: "
+                "keep each unit's first assignment, or leave the crossed units out"
+            )
+        if repeated - crossed:
+            self.fatal.append(
+                f"{repeated - crossed:,} units of {ref} stand in more than one row: "
+                "keep one row a unit"
+            )
+        if not repeated:
+            self._note("unique", f"every {unit!r} stands in one row and one arm")
+
+    def _levels(self, ref: str) -> None:
+        counts = level_counts(self.source, ref, self.spec.segments)
+        for segment, count in counts.items():
+            if count > MOST_LEVELS:
+                self.fatal.append(
+                    f"segments: {segment!r} has {count:,} levels; the most is {MOST_LEVELS}"
+                )
+
+    def _values(self, look: UnitLook, columns: tuple[Column, ...]) -> None:
+        for c in columns:
+            seen = look.values.get(c.name)
+            if seen is None:
+                continue
+            metrics = [n for n, need in self.needed.items() if c in need.columns]
+            of = f"of {look.rows:,} values of {c.value!r}"
+            if seen.not_finite:
+                self._fault("not_finite", f"{seen.not_finite:,} {of} are infinite or NaN", *metrics)
+            if seen.not_binary:
+                text = f"{seen.not_binary:,} {of} are neither 0 nor 1: not a proportion"
+                self._fault("not_binary", text, *metrics)
+            if seen.missing and c.missing == "error":
+                text = f"{seen.missing:,} {of} are missing: say missing: drop or missing: zero"
+                self._fault("missing_values", text, *metrics)
+            elif seen.missing:
+                done = "left out" if c.missing == "drop" else "counted as 0"
+                self._note("missing", f"{seen.missing:,} {of} are missing and {done}")
+
+    def _event_rows(self, ref: str, main: Timed | None) -> None:
+        if main is None or self.design.unit is None:
+            return
+        for event, table in self.data.events.items():
+            if not has_event_after(
+                self.source, ref, self.design.unit, main.at, table.table, table.at
+            ):
+                self.fatal.append(
+                    f"data.events.{event}: no unit of {ref} has an event in {table.table} after "
+                    f"its exposure; are {main.at!r}, {table.at!r} and the unit's id the right ones?"
+                )
+                continue
+            self._note("events", f"{event}: there are events after exposure in {table.table}")
+            self._event_values(event, table, ref, main)
+
+    def _event_values(self, event: str, table: Timed, ref: str, main: Timed) -> None:
+        """Missing and not finite values among the events that each sum adds up."""
+        for metric, need in self.needed.items():
+            for c in need.columns:
+                if c.event != event or c.value is None or self.design.unit is None:
+                    continue
+                span = c.window or 0
+                missing, infinite = event_faults(
+                    self.source, ref, self.design.unit, main.at, table.table, table.at,
+                    value=c.value, before=span if c.before else 0, after=0 if c.before else span,
+                )  # fmt: skip
+                of = f"values of {c.value!r} in {table.table}, in the window of {c.name!r},"
+                if infinite:
+                    self._fault("not_finite", f"{infinite:,} {of} are infinite or NaN", metric)
+                if missing and c.missing == "error":
+                    text = f"{missing:,} {of} are missing: say missing: drop or missing: zero"
+                    self._fault("missing_values", text, metric)
+                elif missing:
+                    done = "their units left out" if c.missing == "drop" else "counted as 0"
+                    self._note("missing", f"{missing:,} {of} are missing and {done}")
+
+    def _maturity(self, look: UnitLook, end: int | None, columns: tuple[Column, ...]) -> None:
+        if end is None or look.first is None:
+            return
+        for span in sorted({c.matures for c in columns if c.matures is not None}):
+            metrics = [n for n, need in self.needed.items() if need.numerator.matures == span]
+            counted = look.rows - look.later
+            mature, days = look.mature[span], f"{span // 24}d" if span % 24 == 0 else f"{span}h"
+            text = f"{mature:,} of {counted:,} units have had their {days} by {self.data.as_of}"
+            if mature:
+                self._note("mature", text)
+                continue
+            first = (look.first + dt.timedelta(microseconds=span * HOUR)).date()
+            text = f"no unit has had its {days} by {self.data.as_of}; the first has on {first}"
+            if set(metrics) & set(self.spec.primary):
+                self.fatal.append(f"data.as_of: {text}")
+            self._fault("no_mature_units", text, *metrics)
