@@ -109,7 +109,7 @@ def _text_to_parquet(path: Path, text: Text, target: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {
+    kinds: dict[str, tuple[pa.DataType, Callable[[str], object]]] = {
         "text": (pa.string(), str),
         "date": (pa.date32(), lambda word: dt.datetime.strptime(word, "%Y%m%d").date()),
         "integer": (pa.int64(), int),

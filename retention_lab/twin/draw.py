@@ -26,6 +26,7 @@ NEW_WITHIN = 30 * DAY
 SILENT_AFTER = 90 * DAY
 MATURE_FROM = 6
 TIERS = ("new", "growing", "mature", "silent")
+NEVER = 2**62  # seconds
 OLDEST = 900  # days since the first order of the oldest customer
 
 Floats = npt.NDArray[np.float64]
@@ -155,13 +156,12 @@ def draw_parcels(
 
 def draw_refunds(
     s: Scenario, streams: Streams, part: str, delivered: Ints, revenue: Floats
-) -> tuple[Bools, Ints, Floats]:
-    """Which orders come back (mask), when they are refunded, and how much (all, or half)."""
+) -> tuple[Ints, Floats]:
+    """When each order is refunded (NEVER for those that are kept), and how much: all, or half."""
     rng = streams(f"{part}.refund").random((len(delivered), 3))
-    returned = rng[:, 0] < s.returned
     at = delivered + np.ceil((1 + 13 * rng[:, 1]) * DAY).astype(np.int64)
     amount = np.where(rng[:, 2] < 0.25, revenue / 2, revenue)
-    return returned, at[returned], amount[returned]
+    return np.where(rng[:, 0] < s.returned, at, NEVER), amount
 
 
 def draw_unsubscribes(s: Scenario, streams: Streams, c: Customers) -> tuple[Ints, Ints]:
@@ -210,12 +210,11 @@ def opaque(streams: Streams, table: str, position: Ints) -> npt.NDArray[np.uint8
     for factor in odd:
         x = ((x ^ (x >> half)) * (factor | np.uint64(1))) & mask
     x ^= x >> half
-    digits = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
-    pairs = np.stack([np.repeat(digits, 16), np.tile(digits, 16)], axis=1)
+    pairs = np.frombuffer("".join(f"{i:02x}" for i in range(256)).encode(), dtype=np.uint16)
     octets = x.astype(">u8").view(np.uint8).reshape(-1, 8)[:, 2:]
     text = np.empty((len(position), 13), dtype=np.uint8)
     text[:, 0] = ord(table[0])
-    text[:, 1:] = pairs[octets].reshape(-1, 12)
+    text[:, 1:] = pairs[octets].view(np.uint8)
     return text
 
 
@@ -230,18 +229,21 @@ def _exposure(s: Scenario, rng: np.random.Generator, n: int) -> Ints:
     start = seconds(dt.datetime.combine(s.start, dt.time()))
     knots = np.concatenate([[0.0], np.cumsum(traffic)])
     after = np.interp(rng.random(n) * knots[-1], knots, np.arange(s.enrol_days + 1))
-    return start + np.floor(after * DAY).astype(np.int64)
+    exposed: Ints = start + np.floor(after * DAY).astype(np.int64)
+    return exposed
 
 
 def _tenure(rng: np.random.Generator, acquired: Bools) -> Ints:
     u = rng.random(len(acquired))
     days = np.where(acquired, 3 * u, 3 + (OLDEST - 3) * u)
-    return 3_600 + np.floor(days * DAY).astype(np.int64)
+    tenure: Ints = 3_600 + np.floor(days * DAY).astype(np.int64)
+    return tenure
 
 
 def _pick(rng: np.random.Generator, weights: list[float], n: int) -> Ints:
     edges = np.cumsum(weights)[:-1] / sum(weights)
-    return np.searchsorted(edges, rng.random(n), side="right")
+    picked: Ints = np.searchsorted(edges, rng.random(n), side="right")
+    return picked
 
 
 def _lognormal(rng: np.random.Generator, spread: float, n: int) -> Floats:

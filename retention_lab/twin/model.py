@@ -77,10 +77,11 @@ def solve(scenario: Scenario) -> Model:
         return sum(c.weight * some(scenario, c.scale * y) for c in cells)
 
     base = level(1.0)
-    factors = {
-        arm.name: root(lambda m, arm=arm: level(m) - base - arm.lift) if arm.lift else 1.0
-        for arm in scenario.arms
-    }
+
+    def effect(lift: float) -> float:
+        return root(lambda multiplier: level(multiplier) - base - lift) if lift else 1.0
+
+    factors = {arm.name: effect(arm.lift) for arm in scenario.arms}
     paths = {name: _path(scenario, multiplier) for name, multiplier in factors.items()}
     return Model(tuple(cells), MappingProxyType(factors), MappingProxyType(paths))
 

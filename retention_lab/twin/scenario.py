@@ -141,7 +141,8 @@ def _faults(s: Scenario) -> list[str]:
         "customers must be 1 or more": s.customers >= 1,
         "seed must be 0 or more": s.seed >= 0,
         "arms need different names": 1 <= len(names) == len(set(names)),
-        "shares must be above 0": min(x.share for x in (*s.arms, *s.regions)) > 0,
+        "shares must be above 0": all(a.share > 0 for a in s.arms)
+        and all(r.share > 0 for r in s.regions),
         "the first arm is control and has no effect": _is_null(s.arms[0]),
         "a lift must leave a probability": all(0 < level + a.lift < 1 for a in s.arms),
         "unsubscribes must leave a probability": all(

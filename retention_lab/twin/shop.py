@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from retention_lab.twin import draw
+from retention_lab.twin.model import WINDOW
 from retention_lab.twin.scenario import COMEBACK_COUPON, Scenario
-from retention_lab.twin.truth import WINDOW, Truth, truth_of
+from retention_lab.twin.truth import Truth, truth_of
 
 TABLES = ("customers", "assignments", "orders", "refunds", "unsubscribes")
+Columns = dict[str, npt.NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,16 +83,8 @@ def simulate(scenario: Scenario = COMEBACK_COUPON, seed: int | None = None) -> S
     customers = pa.table({"customer_id": ids, **traits, "first_order_at": _times(c.first_order)})
     arms = _words([a.name for a in scenario.arms], c.arm)
     assigned = {"customer_id": ids, "arm": arms, "assigned_at": _times(c.exposed), **traits}
-    orders, refunds = _sales(scenario, streams, c, history, ids)
-    who, at = draw.draw_unsubscribes(scenario, streams, c)
-    unsubscribes = pa.table({"customer_id": ids.take(pa.array(who)), "at": _times(at)})
-    tables = (
-        customers,
-        pa.table(assigned),
-        orders,
-        refunds,
-        _known(scenario, unsubscribes, "at"),
-    )
+    orders, refunds = _sales(scenario, streams, c, history)
+    tables = (customers, pa.table(assigned), orders, refunds, _unsubscribes(scenario, streams, c))
     return Shop(scenario, seed, MappingProxyType(dict(zip(TABLES, tables, strict=True))))
 
 
@@ -105,59 +98,76 @@ def _traits(s: Scenario, c: draw.Customers, tier: draw.Ints) -> dict[str, pa.Arr
     }
 
 
+def _unsubscribes(s: Scenario, streams: draw.Streams, c: draw.Customers) -> pa.Table:
+    who, at = draw.draw_unsubscribes(s, streams, c)
+    gone = _in_order(_known(s, {"who": who, "at": at}, "at"), "at")
+    ids = _ids(draw.opaque(streams, "customers", gone["who"]))
+    return pa.table({"customer_id": ids, "at": _times(gone["at"])})
+
+
 def _sales(
-    s: Scenario,
-    streams: draw.Streams,
-    c: draw.Customers,
-    history: draw.Orders,
-    ids: pa.Array,
+    s: Scenario, streams: draw.Streams, c: draw.Customers, history: draw.Orders
 ) -> tuple[pa.Table, pa.Table]:
     """The tables of orders and refunds, from the orders before and after the exposure."""
-    end = draw.seconds(s.end)
-    orders, refunds = [], []
-    parts = (("history", history), ("orders", draw.draw_orders(s, streams, c)))
-    for i, (part, o) in enumerate(parts):
-        order_id = _ids(draw.opaque(streams, "orders", len(parts) * np.arange(len(o.who)) + i))
-        revenue = np.round(o.revenue, 2)
-        promised, delivered = draw.draw_parcels(s, streams, part, c.region[o.who], o.at)
-        back, at, amount = draw.draw_refunds(s, streams, part, delivered, revenue)
-        customer_id = ids.take(pa.array(o.who))
-        orders.append(
-            pa.table(
-                {
-                    "order_id": order_id,
-                    "customer_id": customer_id,
-                    "ordered_at": _times(o.at),
-                    "revenue": revenue,
-                    "discount": o.discount,
-                    "margin": np.round(s.margin * revenue - o.discount, 2),
-                    "coupon_used": (o.discount > 0).astype(np.int8),
-                    "promised_at": _times(promised),
-                    "delivered_at": _times(delivered, delivered >= end),
-                }
-            )
-        )
-        refunds.append(
-            pa.table(
-                {
-                    "order_id": order_id.filter(pa.array(back)),
-                    "customer_id": customer_id.filter(pa.array(back)),
-                    "at": _times(at),
-                    "amount": np.round(amount, 2),
-                }
-            )
-        )
-    return (
-        _known(s, pa.concat_tables(orders), "ordered_at"),
-        _known(s, pa.concat_tables(refunds), "at"),
-    )
+    after = draw.draw_orders(s, streams, c)
+    parts = (("history", history), ("orders", after))
+    known = [_part(s, streams, c, i, name, o) for i, (name, o) in enumerate(parts)]
+    sold = {name: np.concatenate([part[name] for part in known]) for name in known[0]}
+    sold = _in_order(sold, "at")
+    delivered = _times(sold["delivered"], sold["delivered"] >= draw.seconds(s.end))
+    orders = {
+        "order_id": _ids(draw.opaque(streams, "orders", sold["number"])),
+        "customer_id": _ids(draw.opaque(streams, "customers", sold["who"])),
+        "ordered_at": _times(sold["at"]),
+        "revenue": sold["revenue"],
+        "discount": sold["discount"],
+        "margin": np.round(s.margin * sold["revenue"] - sold["discount"], 2),
+        "coupon_used": (sold["discount"] > 0).astype(np.int8),
+        "promised_at": _times(sold["promised"]),
+        "delivered_at": delivered,
+    }
+    back = {name: sold[name] for name in ("number", "who", "refunded", "amount")}
+    back = _in_order(_known(s, back, "refunded"), "refunded")
+    refunds = {
+        "order_id": _ids(draw.opaque(streams, "orders", back["number"])),
+        "customer_id": _ids(draw.opaque(streams, "customers", back["who"])),
+        "at": _times(back["refunded"]),
+        "amount": np.round(back["amount"], 2),
+    }
+    return pa.table(orders), pa.table(refunds)
 
 
-def _known(s: Scenario, table: pa.Table, at: str) -> pa.Table:
-    """Rows of `table` that have happened by the end of as_of, in the order of time."""
-    known = table.filter(pc.less(table[at], pa.scalar(s.end, pa.timestamp("us"))))
-    order = np.argsort(known[at].to_numpy().view(np.int64), kind="stable")
-    return known.take(pa.array(order)).combine_chunks()
+def _part(
+    s: Scenario, streams: draw.Streams, c: draw.Customers, i: int, name: str, o: draw.Orders
+) -> Columns:
+    """The columns of the orders of part `i` that are known; parts share the order numbers."""
+    revenue = np.round(o.revenue, 2)
+    promised, delivered = draw.draw_parcels(s, streams, name, c.region[o.who], o.at)
+    refunded, amount = draw.draw_refunds(s, streams, name, delivered, revenue)
+    columns = {
+        "number": 2 * np.arange(len(o.who)) + i,
+        "who": o.who,
+        "at": o.at,
+        "revenue": revenue,
+        "discount": o.discount,
+        "promised": promised,
+        "delivered": delivered,
+        "refunded": refunded,
+        "amount": amount,
+    }
+    return _known(s, columns, "at")
+
+
+def _known(s: Scenario, columns: Columns, at: str) -> Columns:
+    """What has happened by the end of as_of."""
+    known = np.flatnonzero(columns[at] < draw.seconds(s.end))
+    return {name: column[known] for name, column in columns.items()}
+
+
+def _in_order(columns: Columns, at: str) -> Columns:
+    """The rows in the order of time."""
+    order = np.argsort(columns[at], kind="stable")
+    return {name: column[order] for name, column in columns.items()}
 
 
 def _words(words: Sequence[str], position: draw.Ints) -> pa.Array:
