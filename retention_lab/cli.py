@@ -21,6 +21,7 @@ app = typer.Typer(
     name="retention-lab",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: Rich takes longer to import than all else together
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Experiments on customer retention: one YAML file in; a decision, a report, a record out.",
     epilog="Start with: retention-lab new my-test; edit the file; validate it; run it.",

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from retention_lab.data.datasets import DatasetStatus
+    from retention_lab.results import Row
+    from retention_lab.run.compare import Comparison
     from retention_lab.run.outcome import Event, Outcome
 
 WIDE = 160  # columns of a table that goes into a file or a pipe
+MOST_ROWS = 40  # of a comparison's results
 COLOURS = {"ship": "green", "stop": "red", "keep_running": "yellow", "invalid": "magenta"}
 AT_HAND = {
     "folder": "yes, in RETENTION_LAB_DATA",
@@ -202,6 +205,46 @@ def dataset(status: DatasetStatus, files: Mapping[str, Path]) -> None:
     say(f"Cite:    {status.citation}")
     for name, path in files.items():
         say(f"dataset:{name}  {path}")
+
+
+def comparison(found: Comparison) -> None:
+    """Print what differs between two runs: first what went in, then what came out."""
+    sides = [
+        (name, side.experiment, side.run_id, side.status, side.verdict, side.arm)
+        for name, side in (("first", found.a), ("second", found.b))
+    ]
+    table(("", "experiment", "run", "status", "verdict", "arm"), sides)
+    if found.inputs:
+        rows = [(i.kind, i.name, i.a, i.b) for i in found.inputs]
+        table(("input", "name", "first", "second"), rows)
+    else:
+        say("Nothing that went into the two runs differs.")
+    shown_rows = found.results[:MOST_ROWS]
+    if shown_rows:
+        cells = [
+            (r.row.metric, r.row.estimand, r.row.arm, _group(r.row), _cell(r.a), _cell(r.b))
+            for r in shown_rows
+        ]
+        table(("metric", "estimand", "arm", "group", "first", "second"), cells)
+    more = len(found.results) - len(shown_rows)
+    if more:
+        say(f"... and {more} rows more; --html FILE writes all of them.")
+    say(f"{len(found.results)} results differ, {found.same} are the same.")
+
+
+def _group(row: Row) -> str:
+    return f"{row.segment} = {row.level}" if row.segment else ""
+
+
+def _cell(row: Row | None) -> str | None:
+    """The estimate with its interval; the note's first word where there is none."""
+    if row is None:
+        return None
+    if row.estimate is None:
+        return (row.note or "").split(":")[0]
+    if row.ci_low is None or row.ci_high is None:
+        return f"{row.estimate:.6g}"
+    return f"{row.estimate:.6g} [{row.ci_low:.4g}, {row.ci_high:.4g}]"
 
 
 @contextmanager

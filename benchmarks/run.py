@@ -1,0 +1,165 @@
+"""The lab and its peers in; their times and memory side by side, as a table and JSON, out.
+
+``make bench`` runs it (some minutes), ``make bench-large`` adds 100 million units. Compare ratios,
+not seconds: machines differ, and both sides of a ratio come from the same minutes of the same one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import data, notebooks, reduction
+
+OUT = Path(__file__).parent / "out"
+PACKAGES = ("retention-lab", "duckdb", "narwhals", "numpy", "pandas", "papermill", "mlflow")
+TEN, HUNDRED = 10_000_000, 100_000_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--large", action="store_true", help="100M units too: 1 GB, minutes")
+    parser.add_argument("--only", choices=("reduction", "start", "notebooks"), help="one part")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each comparison")
+    asked = parser.parse_args()
+    parts = [asked.only] if asked.only else ["reduction", "start", "notebooks"]
+    results: dict[str, Any] = {"machine": machine()}
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        if "reduction" in parts:
+            with console.status("10M units: ours, SQL, scan; then memory; then pandas"):
+                results["reduction_10M"] = reduced(folder, TEN, asked.rounds)
+                results["pandas_10M"] = fresh("pandas", str(data.units(TEN)))
+        if "reduction" in parts and asked.large:
+            with console.status("100M units: ours, SQL, scan; then memory"):
+                results["reduction_100M"] = reduced(folder, HUNDRED, max(3, asked.rounds // 2))
+            small, large = results["reduction_10M"], results["reduction_100M"]
+            results["linear_100M"] = large["ours_s"] / small["ours_s"] / 10
+        if "start" in parts:
+            with console.status("CPU of --help and validate"):
+                results["start"] = started(folder, asked.rounds)
+        if "notebooks" in parts:
+            with console.status("Eight notebooks, two at a time, by the lab and by Papermill"):
+                rounds = max(3, asked.rounds // 2)
+                results["notebooks"] = notebooks.side_by_side(folder / "eight", 8, 2, rounds)
+    show(results)
+    OUT.mkdir(exist_ok=True)
+    path = OUT / f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}.json"
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"Saved as {os.path.relpath(path)}")
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were taken on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def reduced(folder: Path, rows: int, rounds: int) -> dict[str, float]:
+    """Times beside SQL and the scan in this process, then memory in a fresh one."""
+    file = data.experiment(folder, rows)
+    return {**reduction.side_by_side(file, rounds), **fresh("memory", str(file))}
+
+
+def fresh(way: str, given: str) -> dict[str, float]:
+    """What ``python -m benchmarks.reduction`` says in a process of its own."""
+    words = [sys.executable, "-m", "benchmarks.reduction", way, given]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def started(folder: Path, rounds: int) -> dict[str, float]:
+    """Median CPU seconds (user and system) of the command line's quick answers."""
+    (folder / "units.csv").write_text(
+        "arm,spend\n" + "".join(f"{'ab'[i % 2]},{i % 7}\n" for i in range(1000)), encoding="utf-8"
+    )
+    file = folder / "small.yaml"
+    file.write_text(
+        "schema: 1\nname: small\ntitle: Small\ndata: {units: units.csv}\n"
+        "design: {arm: arm, control: a}\nmetrics: [{name: spend, kind: mean}]\n",
+        encoding="utf-8",
+    )
+    program = [sys.executable, "-m", "retention_lab.cli"]
+    return {
+        "help_cpu_s": _cpu([*program, "--help"], rounds),
+        "validate_cpu_s": _cpu([*program, "validate", str(file)], rounds),
+        "bare_python_cpu_s": _cpu([sys.executable, "-c", "pass"], rounds),
+    }
+
+
+def _cpu(words: list[str], rounds: int) -> float:
+    taken = []
+    for _ in range(rounds):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(words, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    return statistics.median(taken)
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print the machine, and a table of what was measured against what was promised."""
+    console = Console()
+    console.print(", ".join(f"{k} {v}" for k, v in results["machine"].items()), highlight=False)
+    table = Table("what", "measured", "promised")
+    for name in ("10M", "100M"):
+        found = results.get(f"reduction_{name}")
+        if found is None:
+            continue
+        seconds = "{ours_s:.2f} s; SQL {sql_s:.2f} s; scan {scan_s:.2f} s".format(**found)
+        table.add_row(f"reduction of {name} units, 5 metrics, 2 arms x 6 regions", seconds)
+        table.add_row("  over hand-written SQL", f"{found['ours_over_sql']:.2f} times", "1.3")
+        table.add_row("  memory over imports", f"{found['over_imports_mb']:.0f} MB", "200 MB")
+    if "pandas_10M" in results:
+        said = "{seconds:.1f} s, {over_imports_mb:.0f} MB".format(**results["pandas_10M"])
+        table.add_row("  the same 10M by pandas and scipy", said)
+    if "linear_100M" in results:
+        table.add_row("  100M over ten times 10M", f"{results['linear_100M']:.2f} times", "1.2")
+    if "start" in results:
+        start = results["start"]
+        table.add_row("CPU of --help", f"{start['help_cpu_s']:.2f} s", "0.5 s")
+        table.add_row("CPU of validate", f"{start['validate_cpu_s']:.2f} s", "0.5 s")
+        table.add_row("  CPU of Python doing nothing", f"{start['bare_python_cpu_s']:.2f} s")
+    if "notebooks" in results:
+        found = results["notebooks"]
+        seconds = "{ours_s:.1f} s; Papermill {bare_s:.1f} s".format(**found)
+        table.add_row("eight notebooks, two at a time", seconds)
+        table.add_row("  over bare Papermill", f"{found['ours_over_bare']:.2f} times", "1.2")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
