@@ -73,7 +73,7 @@ def parameters(content: Mapping[str, Any]) -> dict[str, str]:
     for steps, value in _leaves(content, ()):
         if value is None or value == "":
             continue
-        key = ".".join(UNSAFE.sub("_", step) for step in steps)
+        key = ".".join(safe(step) for step in steps)
         if len(key) > LONGEST_KEY:
             mark = hashlib.sha256(key.encode()).hexdigest()[:8]
             key = f"{key[: LONGEST_KEY - 9]}-{mark}"

@@ -10,6 +10,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from retention_lab.experiment.plan import make_plan
+from retention_lab.run.folder import close_run, new_folder, open_run
+
 PARAMETERS = 'experiment = ""\nrun_dir = ""\noverrides = {}\n'
 FINISH = """
 from pathlib import Path
@@ -55,6 +58,16 @@ def add(root: Path, name: str, cells: Sequence[str] = (FINISH,), *, units: str) 
     file = root / "experiments" / f"{name}.yaml"
     file.write_text(SPEC.format(name=name, notebook=notebook, units=units))
     return file
+
+
+def finished(file: Path, cells: str = FINISH, overrides: dict[str, object] | None = None) -> Path:
+    """A run folder as the runner leaves it, made without a kernel."""
+    plan = make_plan(file, overrides)
+    folder = new_folder(plan.root / "reports", plan.spec.name)
+    open_run(plan, folder, started_by="runner")
+    exec(cells, {"run_dir": str(folder)})
+    close_run(folder, "finished")
+    return folder
 
 
 def write_notebook(path: Path, cells: Sequence[str], parameters: str | None = PARAMETERS) -> None:
