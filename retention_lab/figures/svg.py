@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MISSING = r"Glyph \d+ .*missing from font"
-FAMILY = re.compile(r"font-family: [^;\"]*")
+FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 STYLE = re.compile(r"<style[^>]*>.*?</style>", re.DOTALL)
 NO_TURN = re.compile(r' transform="rotate\(-0 [^)]*\)"')
 GROUP_ID = re.compile(r'<g id="[^"]*"')
@@ -58,7 +58,7 @@ def described(ax: Axes) -> str:
 
 def _tidy(svg: str, alt: str, name: str) -> str:
     body = METADATA.sub("", svg[svg.index("<svg") :])
-    body = NO_TURN.sub("", STYLE.sub("", FAMILY.sub(f"font-family: {STACK}", body)))
+    body = NO_TURN.sub("", STYLE.sub("", FAMILY.sub("", body)))
     body = GROUP_ID.sub("<g", body)
     body = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", body)
     title = f"{name}-title"
@@ -68,5 +68,6 @@ def _tidy(svg: str, alt: str, name: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """An SVG element as a file of its own."""
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{svg}'
+    """An SVG element as a file of its own, which cannot inherit the page's font."""
+    named = svg.replace('style="', f'style="font-family: {STACK}; ', 1)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{named}\n'

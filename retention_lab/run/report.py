@@ -16,10 +16,11 @@ from retention_lab.run.folder import write_atomically
 from retention_lab.run.html import drawing, page
 from retention_lab.run.view.hero import focus_of, guards, hero
 from retention_lab.run.view.quality import quality
-from retention_lab.run.view.record import methods, moment, record
+from retention_lab.run.view.record import methods, record
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.run.view.tables import metric_tables, segment_tables
 from retention_lab.texts import level_of, metric_of
+from retention_lab.texts.numbers import date_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +67,7 @@ def report_html(source: Source, language: str, keep: Callable[[str, str], None])
         segments=[(s, draw.segment(i, s.metric, s.column)) for i, s in enumerate(segments)],
         methods=methods(source, tongue),
         record=record(source, tongue),
-        date=moment(source.run.get("started"))[:10],
+        date=date_text(source.run.get("started"), language),
         version=(source.run.get("versions") or {}).get("retention_lab", ""),
         others=others,
         index=f"../../{index}" if in_index else "",
@@ -101,17 +102,21 @@ class _Draw:
         focus = focus_of(self.source)
         metric = focus.metric if focus else self.source.spec.primary[0]
         as_difference = guards(self.source, focus)
-        return self._svg("effects", effect_plot, metric=metric, **self._scale(metric, as_difference))
+        return self._svg(
+            "effects", effect_plot, metric=metric, **self._scale(metric, as_difference)
+        )
 
     def split(self) -> Markup:
         return self._svg("split", split_plot)
 
     def metrics(self, names: list[str]) -> list[Markup]:
-        """Levels of the first metric, then every metric's effects."""
+        """Levels of the first metric, then the effects on every metric not shown above."""
         if not names:
             return []
+        focus = focus_of(self.source)
+        above = None if focus is None or self.about_split else focus.metric
         drawn = [self._svg("levels", arms_plot, metric=names[0])]
-        for name in names[:MOST_FIGURES]:
+        for name in [n for n in names if n != above][:MOST_FIGURES]:
             metric = metric_of(self.source.spec, name)
             as_difference = metric is not None and metric.margin is not None
             scale = self._scale(name, as_difference)

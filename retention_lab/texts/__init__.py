@@ -97,7 +97,7 @@ def reason_text(reason: Reason, spec: Spec, language: str) -> str:
         "chi2": numbers.number(n.get("chi2"), 2),
         "immature": numbers.number(n.get("immature"), 0),
         "n": numbers.number(n.get("n"), 0),
-        "as_of": n.get("as_of"),
+        "as_of": numbers.date_text(n.get("as_of"), language),
         "text": plain(str(n.get("text", ""))).rstrip("."),
     }
     return say(language, key, **values)
@@ -107,8 +107,8 @@ def interval_text(
     spec: Spec, shown: numbers.Measure, low: float | None, high: float | None, language: str
 ) -> str:
     """``95% interval +8.3% to +16.0%``."""
-    ends = {"low": shown.text(low, language), "high": shown.text(high, language)}
-    return say(language, "interval_of", level=level_of(spec), **ends)
+    ends = shown.ends(low, high, language)
+    return say(language, "interval_of", level=level_of(spec), low=ends[0], high=ends[1])
 
 
 def note_text(note: str | None, language: str) -> str:

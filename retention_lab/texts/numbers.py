@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import math
 from typing import Literal
 
@@ -10,6 +11,7 @@ from retention_lab.texts.catalog import say
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
+NBSP = "\N{NO-BREAK SPACE}"
 PERCENT_KINDS = ("proportion", "retention")
 What = Literal["level", "difference", "lift", "size"]
 
@@ -41,6 +43,12 @@ class Measure:
         scaled = value * self.factor
         digits = self.digits if self.digits is not None else digits_of_value(scaled)
         return number(scaled, digits, signed=self.signed)
+
+    def ends(self, low: float | None, high: float | None, language: str) -> tuple[str, str]:
+        """Both ends of an interval; points are named once, at the end."""
+        if self.unit == "points" and high is not None:
+            return self.bare(low), self.text(high, language)
+        return self.text(low, language), self.text(high, language)
 
     def axis(self, value: float, digits: int) -> str:
         """`value` as an axis shows it."""
@@ -108,21 +116,31 @@ def share(value: float | None) -> str:
 
 
 def p_text(p: float | None) -> str:
-    """``p = 0.032``, ``p < 0.001``, ``p > 0.99``; a dash for None."""
-    return DASH if p is None else f"p {p_relation(p)}"
+    """``p = 0.032``, ``p < 0.001``, ``p > 0.99``, unbreakable; a dash for None."""
+    return DASH if p is None else f"p{NBSP}{p_relation(p)}"
 
 
 def p_cell(p: float | None) -> str:
     """A p-value in a table: ``0.032``, ``< 0.001``; a dash for None."""
-    return DASH if p is None else p_relation(p).removeprefix("= ")
+    return DASH if p is None else p_relation(p).removeprefix(f"={NBSP}")
 
 
 def p_relation(p: float) -> str:
     if p < 0.001:
-        return "< 0.001"
+        return f"<{NBSP}0.001"
     if p > 0.99:
-        return "> 0.99"
-    return f"= {p:.3f}" if p < 0.0995 else f"= {p:.2f}"
+        return f">{NBSP}0.99"
+    return f"={NBSP}{p:.3f}" if p < 0.0995 else f"={NBSP}{p:.2f}"
+
+
+def date_text(value: object, language: str) -> str:
+    """A date in words: ``15 January 2026``, ``2026 年 1 月 15 日``; other text as it is."""
+    try:
+        day = dt.date.fromisoformat(str(value)[:10])
+    except ValueError:
+        return str(value)
+    month = say(language, f"month.{day.month}")
+    return say(language, "date", day=day.day, month=month, year=day.year).replace(" ", NBSP)
 
 
 def chance(p: float, language: str) -> str:

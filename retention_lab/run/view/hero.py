@@ -7,17 +7,10 @@ import dataclasses
 from retention_lab.figures.arms import level_rows, units_by_arm
 from retention_lab.figures.effects import DIFFERENCES, arms_of
 from retention_lab.results import Row
+from retention_lab.run.view.decisive import MISMATCH, decisive
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, level_of, metric_of, reason_text, window_text
-from retention_lab.texts.numbers import chance, measure, number, p_text
-
-MISMATCH = 0.001
-WEIGHT = {
-    "ship": ("primary_better",),
-    "stop": ("guardrail_harmed", "primary_worse", "no_worthwhile_effect"),
-    "keep_running": ("guardrail_unclear", "primary_unclear", "immature"),
-    "invalid": ("sample_ratio_mismatch", "no_arm", "primary_no_result"),
-}
+from retention_lab.texts.numbers import chance, date_text, measure, number, p_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,12 +69,7 @@ def hero(source: Source, tongue: Tongue) -> Hero:
 def focus_of(source: Source) -> Focus | None:
     """The comparison that decides: the reason that weighs most, else the first primary one."""
     verdict, spec = source.verdict, source.spec
-    pairs = [
-        (r.numbers.get("metric"), r.numbers.get("arm"))
-        for code in WEIGHT[verdict.decision]
-        for r in verdict.reasons
-        if r.code == code and verdict.arm in (None, r.numbers.get("arm"))
-    ]
+    pairs = [(r.numbers.get("metric"), r.numbers.get("arm")) for r in decisive(verdict)]
     arms = [verdict.arm] if verdict.arm else list(arms_of(source.results)[1:])
     pairs += [(metric, arm) for metric in spec.primary for arm in arms]
     for metric, arm in pairs:
@@ -104,11 +92,10 @@ def guards(source: Source, focus: Focus | None) -> bool:
 
 def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
     verdict = source.verdict
-    for code in WEIGHT[verdict.decision]:
-        found = next((r for r in verdict.reasons if r.code == code), None)
-        if found is not None and verdict.decision != "ship":
-            metric = tongue.metric(found.numbers.get("metric"))
-            return tongue.say(f"because.{code}", metric=metric)
+    reasons = decisive(verdict)
+    if reasons and verdict.decision != "ship":
+        metric = tongue.metric(reasons[0].numbers.get("metric"))
+        return tongue.say(f"because.{reasons[0].code}", metric=metric)
     return _effect(tongue, focus) if focus else ""
 
 
@@ -150,12 +137,8 @@ def _sure(source: Source, tongue: Tongue, focus: Focus | None) -> tuple[str, ...
     kind = kind_of(source.spec, focus.metric)
     what = "lift" if row.estimand == "relative_lift" else "difference"
     shown = measure("lift" if what == "lift" else "difference", kind, row.ci_low, row.ci_high)
-    between = tongue.say(
-        "sure.between",
-        low=shown.text(row.ci_low, tongue.language),
-        high=shown.text(row.ci_high, tongue.language),
-        level=level_of(source.spec),
-    )
+    low, high = shown.ends(row.ci_low, row.ci_high, tongue.language)
+    between = tongue.say("sure.between", low=low, high=high, level=level_of(source.spec))
     zero = tongue.say("sure.excludes_zero" if focus.clear else "sure.includes_zero")
     p = row.p_adjusted if row.p_adjusted is not None else row.p_value
     said = [_effect(tongue, focus)] if source.verdict.decision != "ship" else []
@@ -197,7 +180,7 @@ def _period(source: Source, tongue: Tongue) -> str:
     metric = metric_of(spec, spec.primary[0]) if spec.primary else None
     window = metric.within if metric else None
     words = {
-        "date": spec.data.as_of,
+        "date": date_text(spec.data.as_of, tongue.language),
         "window": window_text(window, tongue.language) if window else "",
     }
     if spec.data.as_of and window:

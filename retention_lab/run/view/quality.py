@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from retention_lab.figures.arms import expected_shares, units_by_arm
-from retention_lab.run.view.hero import MISMATCH
+from retention_lab.run.view.decisive import MISMATCH
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, metric_of, note_text
 from retention_lab.texts.numbers import chance, measure, number, p_cell, p_text, share

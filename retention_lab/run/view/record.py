@@ -36,8 +36,7 @@ def methods(source: Source, tongue: Tongue) -> tuple[Method, ...]:
         "interval": True,
         "welch": "Welch" in named,
         "fieller": any(r.estimand == "relative_lift" for r in rows),
-        "holm": spec.inference.correction == "holm"
-        and any(r.p_adjusted is not None for r in rows),
+        "holm": spec.inference.correction == "holm" and any(r.p_adjusted is not None for r in rows),
         "delta": "delta" in named,
         "lin": "Lin" in named,
         "ratio": any(r.estimand == "sample_ratio" for r in rows),

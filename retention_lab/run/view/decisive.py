@@ -1,0 +1,23 @@
+"""A verdict in; the reason that weighs most out. Needs no figures, so the index is quick."""
+
+from __future__ import annotations
+
+from retention_lab.results import Reason, Verdict
+
+MISMATCH = 0.001  # below this p-value the analysis calls a split a mismatch
+WEIGHT = {
+    "ship": ("primary_better",),
+    "stop": ("guardrail_harmed", "primary_worse", "no_worthwhile_effect"),
+    "keep_running": ("guardrail_unclear", "primary_unclear", "immature"),
+    "invalid": ("sample_ratio_mismatch", "no_arm", "primary_no_result"),
+}
+
+
+def decisive(verdict: Verdict) -> tuple[Reason, ...]:
+    """The reasons that make the decision, the weightiest first."""
+    return tuple(
+        r
+        for code in WEIGHT[verdict.decision]
+        for r in verdict.reasons
+        if r.code == code and verdict.arm in (None, r.numbers.get("arm"))
+    )
