@@ -156,7 +156,10 @@ class _Metric:
         def reason(*arms: str) -> str | None:
             if fault is not None:
                 return fault
-            return _too_small(self.least) if hidden.intersection(arms) else None
+            if not hidden.intersection(arms):
+                return None
+            beside = ", or hidden with such a level, which it would give away" if segment else ""
+            return _too_small(self.least) + beside
 
         for arm in self.arms:
             found = est.Estimate(note=reason(arm))

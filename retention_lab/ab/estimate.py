@@ -152,7 +152,7 @@ def relative_lift(arm: Level, base: Level, alpha: float) -> Estimate:
     std_error = math.sqrt(v_arm + rho * rho * v_base)
     if not all(map(math.isfinite, (lift, low, high, std_error))):
         return Estimate(note=UNBOUNDED)
-    return Estimate(lift, std_error, low, high, whole.p_value)
+    return Estimate(lift, std_error, min(low, lift), max(high, lift), whole.p_value)
 
 
 def welch_df(arm: Level, base: Level) -> float:

@@ -206,6 +206,7 @@ def _differences(a: Moments, b: Moments) -> str:
     return "; ".join(f"{k}: {one.get(k)} and {two.get(k)}" for k in keys)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite stays so, and is seen later
 def _combine(m: Moments) -> Moments:
     """Combine cells of the same levels; the result's cells are sorted."""
     cells = tuple(sorted(set(m.cells)))

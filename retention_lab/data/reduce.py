@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from retention_lab.experiment.plan import Plan
 
 LOOK = 10_000
-FAR = 10.0  # a column is shifted where its mean lies further than this many deviations from 0
+FAR = 1.0  # a column is shifted where its mean lies further from 0 than this many ranges
 LOST = 1e4  # a cell is reduced again where n (mean - shift)^2 exceeds this many times its moment
 
 
@@ -120,15 +120,15 @@ def _look(source: Source, frame: Frame, columns: Sequence[str]) -> dict[str, flo
     """A constant near the mean of each column; 0 where the mean is not far from it."""
     wanted = {}
     for c in columns:
-        wanted[f"mean {c}"] = nw.col(c).mean()
-        wanted[f"std {c}"] = nw.col(c).std()
+        known = nw.when(nw.col(c).is_finite()).then(nw.col(c))
+        wanted |= {f"mean {c}": known.mean(), f"low {c}": known.min(), f"high {c}": known.max()}
     if not wanted:
         return {}
     found = source.rows(frame.select(*columns).head(LOOK).select(**wanted))[0]
     shifts = {}
     for c in columns:
-        mean, std = found[f"mean {c}"], found[f"std {c}"]
-        far = mean is not None and np.isfinite(mean) and abs(mean) > FAR * (std or 0.0)
+        mean, low, high = (found[f"{what} {c}"] for what in ("mean", "low", "high"))
+        far = mean is not None and np.isfinite(mean) and abs(mean) > FAR * (high - low)
         shifts[c] = float(mean) if far else 0.0
     return shifts
 
@@ -169,6 +169,7 @@ def _query(
     return source.arrays(frame.group_by(*(key(k) for k in keys)).agg(**sums))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite stays so, and is seen later
 def _moments(
     rows: Mapping[str, Any],
     keys: Sequence[str],
@@ -221,6 +222,7 @@ def _floats(values: Any) -> Floats:
     return np.asarray(filled, np.float64)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _cancelled(m: Moments, shifts: Mapping[str, float]) -> bool:
     """Whether a cell's mean lies so far from the shift that its co-moment lost digits.
 
@@ -231,9 +233,8 @@ def _cancelled(m: Moments, shifts: Mapping[str, float]) -> bool:
             continue
         n, spread = m.n[:, i], m.comoment[:, i]
         distance = n * (m.mean_x[:, i] - shifts[x]) ** 2
-        with np.errstate(invalid="ignore"):
-            raw = spread + distance
-            exact = (shifts[x] == 0.0) & (np.abs(raw - np.rint(raw)) < 1e-9) & (raw < 2.0**53)
-            if np.any((distance > LOST * spread) & ~exact & (n > 1)):
-                return True
+        raw = spread + distance
+        exact = (shifts[x] == 0.0) & (np.abs(raw - np.rint(raw)) < 1e-9) & (raw < 2.0**53)
+        if np.any((distance > LOST * spread) & ~exact & (n > 1)):
+            return True
     return False
