@@ -68,7 +68,10 @@ class Source:
             database = str(self._paths(data.engine.duckdb)[0])
         with self._errors(f"data.engine: {data.engine}"):
             self.connection = duckdb.connect(database, read_only=database != ":memory:")
-            self.connection.execute("set enable_progress_bar = false")
+            # Without ipywidgets DuckDB shows no bar in Jupyter, and refuses to be told so.
+            bar = "select current_setting('enable_progress_bar')"
+            if self.connection.execute(bar).fetchall() != [(False,)]:
+                self.connection.execute("set enable_progress_bar = false")
             self.connection.execute("set preserve_insertion_order = false")
             self.connection.execute(f"set timezone = '{data.timezone}'")
         self._frames: dict[str, Frame] = {}
