@@ -97,22 +97,23 @@ def draw_customers(s: Scenario, streams: Streams) -> Customers:
     )
 
 
+def draw_first(s: Scenario, streams: Streams, c: Customers) -> Orders:
+    """Every customer's first order."""
+    who = np.arange(len(c.rate))
+    revenue = _lognormal(streams("first.value"), s.spend_within, len(who))
+    revenue *= c.taste * _order_value(s)[c.region]
+    return Orders(who, c.first_order, revenue, np.zeros(len(who)))
+
+
 def draw_history(s: Scenario, streams: Streams, c: Customers) -> Orders:
-    """Orders up to the exposure: every customer's first order, and what came after it."""
+    """Orders between a customer's first and the exposure."""
     tenure = c.exposed - c.first_order
     count = streams("history.count").poisson(c.rate * s.history_pace * tenure / DAY)
-    later = np.repeat(np.arange(len(count)), count)
-    back = np.floor(streams("history.at").random(len(later)) * tenure[later]).astype(np.int64)
-    who = np.concatenate([np.arange(len(count)), later])
-    at = np.concatenate([c.first_order, c.exposed[later] - back])
-    worth = np.concatenate(
-        [
-            _lognormal(streams("history.first_value"), s.spend_within, len(count)),
-            _lognormal(streams("history.value"), s.spend_within, len(later)),
-        ]
-    )
-    revenue = worth * c.taste[who] * _order_value(s)[c.region[who]]
-    return Orders(who, at, revenue, np.zeros(len(who)))
+    who = np.repeat(np.arange(len(count)), count)
+    back = np.floor(streams("history.at").random(len(who)) * tenure[who]).astype(np.int64)
+    revenue = _lognormal(streams("history.value"), s.spend_within, len(who))
+    revenue *= c.taste[who] * _order_value(s)[c.region[who]]
+    return Orders(who, c.exposed[who] - back, revenue, np.zeros(len(who)))
 
 
 def draw_orders(s: Scenario, streams: Streams, c: Customers) -> Orders:
@@ -174,23 +175,19 @@ def draw_unsubscribes(s: Scenario, streams: Streams, c: Customers) -> tuple[Ints
 
 
 def tier_of(c: Customers, history: Orders) -> Ints:
-    """Positions in TIERS at the exposure, from orders up to it.
+    """Positions in TIERS at the exposure, from the first order and the `history` after it.
 
     Where several apply, the first wins: new (first order within 30 days), silent (no order for
     90 days), mature (6 orders or more), growing (the others).
     """
-    n = len(c.exposed)
-    count = np.bincount(history.who, minlength=n)
+    count = np.bincount(history.who, minlength=len(c.exposed))
     last = c.first_order.copy()
-    later = history.who[n:]
-    if len(later):
-        count_later = np.bincount(later, minlength=n)
-        last[count_later > 0] = -_smallest(-history.at[n:], count_later)
+    last[count > 0] = -_smallest(-history.at, count)
     return np.select(
         [
             c.exposed - c.first_order <= NEW_WITHIN,
             c.exposed - last > SILENT_AFTER,
-            count >= MATURE_FROM,
+            1 + count >= MATURE_FROM,
         ],
         [TIERS.index("new"), TIERS.index("silent"), TIERS.index("mature")],
         TIERS.index("growing"),

@@ -134,13 +134,16 @@ class Scenario:
 
 
 def _faults(s: Scenario) -> list[str]:
+    if not (s.arms and s.regions and all(r.markets for r in s.regions) and s.channels and s.pace):
+        return ["arms, regions, their markets, channels and pace need one entry or more"]
     names = [a.name for a in s.arms]
     until = [day for day, _ in s.pace]
     level = sum(r.share * r.repurchase_30d for r in s.regions) / sum(r.share for r in s.regions)
     checks = {
         "customers must be 1 or more": s.customers >= 1,
         "seed must be 0 or more": s.seed >= 0,
-        "arms need different names": 1 <= len(names) == len(set(names)),
+        "arms need different names": len(names) == len(set(names)),
+        "regions need different names": len(s.regions) == len({r.name for r in s.regions}),
         "shares must be above 0": all(a.share > 0 for a in s.arms)
         and all(r.share > 0 for r in s.regions),
         "the first arm is control and has no effect": _is_null(s.arms[0]),

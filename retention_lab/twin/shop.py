@@ -109,9 +109,15 @@ def _sales(
     s: Scenario, streams: draw.Streams, c: draw.Customers, history: draw.Orders
 ) -> tuple[pa.Table, pa.Table]:
     """The tables of orders and refunds, from the orders before and after the exposure."""
-    after = draw.draw_orders(s, streams, c)
-    parts = (("history", history), ("orders", after))
-    known = [_part(s, streams, c, i, name, o) for i, (name, o) in enumerate(parts)]
+    parts = {
+        "first": draw.draw_first(s, streams, c),
+        "history": history,
+        "orders": draw.draw_orders(s, streams, c),
+    }
+    known = [
+        _part(s, streams, c, name, o, len(parts) * np.arange(len(o.who)) + i)
+        for i, (name, o) in enumerate(parts.items())
+    ]
     sold = {name: np.concatenate([part[name] for part in known]) for name in known[0]}
     sold = _in_order(sold, "at")
     delivered = _times(sold["delivered"], sold["delivered"] >= draw.seconds(s.end))
@@ -138,14 +144,19 @@ def _sales(
 
 
 def _part(
-    s: Scenario, streams: draw.Streams, c: draw.Customers, i: int, name: str, o: draw.Orders
+    s: Scenario,
+    streams: draw.Streams,
+    c: draw.Customers,
+    name: str,
+    o: draw.Orders,
+    number: draw.Ints,
 ) -> Columns:
-    """The columns of the orders of part `i` that are known; parts share the order numbers."""
+    """The columns of those orders of a part that are known; no two parts share a number."""
     revenue = np.round(o.revenue, 2)
     promised, delivered = draw.draw_parcels(s, streams, name, c.region[o.who], o.at)
     refunded, amount = draw.draw_refunds(s, streams, name, delivered, revenue)
     columns = {
-        "number": 2 * np.arange(len(o.who)) + i,
+        "number": number,
         "who": o.who,
         "at": o.at,
         "revenue": revenue,
