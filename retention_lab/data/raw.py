@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +15,7 @@ from retention_lab.errors import DataError
 from retention_lab.paths import cache_folder
 
 SMALL = 5 * 1024 * 1024  # bytes that are hashed each time
+MEMORY = re.compile(r"(\d+ \d+) ([0-9a-f]{64})")
 
 
 def digest(path: Path) -> str:
@@ -23,18 +24,17 @@ def digest(path: Path) -> str:
     if facts.st_size <= SMALL:
         return _sha256(path)
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
-    memory = cache_folder() / "digests" / f"{name}.json"
-    known = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-    with contextlib.suppress(OSError, ValueError):
-        remembered = json.loads(memory.read_text(encoding="utf-8"))
-        value = remembered.pop("sha256")
-        if remembered == known:
-            return str(value)
+    memory = cache_folder() / "digests" / name
+    known = f"{facts.st_size} {facts.st_mtime_ns}"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        remembered = MEMORY.fullmatch(memory.read_text(encoding="ascii"))
+        if remembered and remembered[1] == known:
+            return remembered[2]
     value = _sha256(path)
     with contextlib.suppress(OSError):  # a memory is a convenience
         memory.parent.mkdir(parents=True, exist_ok=True)
         with replacing(memory) as temporary:
-            temporary.write_text(json.dumps({**known, "sha256": value}), encoding="utf-8")
+            temporary.write_text(f"{known} {value}", encoding="ascii")
     return value
 
 

@@ -1,0 +1,512 @@
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import http.server
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import duckdb
+import pytest
+
+from retention_lab.data import datasets
+from retention_lab.data.datasets import DatasetMissingError, describe, locate, status
+from retention_lab.data.registry import Dataset, Form, Table, Text, Wheel
+from retention_lab.errors import DataError
+
+RAW = b"1 2\n3 4\n"
+TEXT = Text(0, (("a", "integer"), ("b", "integer")))
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def dataset(*forms, name="toy", **more):
+    entry = {
+        "title": "A toy",
+        "licence": "CC0",
+        "citation": "Nobody",
+        "source": "https://example.org",
+        "tables": (Table("rows", None, forms),),
+        "default": "rows",
+        "made": False,
+        **more,
+    }
+    return Dataset(name=name, **entry)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty folder for data, an empty cache, no network."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("RETENTION_LAB_DATA", str(folder))
+    monkeypatch.setenv("RETENTION_LAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RETENTION_LAB_OFFLINE", "1")
+    return tmp_path
+
+
+@pytest.fixture
+def register(monkeypatch):
+    def _register(*entries):
+        monkeypatch.setattr(datasets, "registry", lambda: {e.name: e for e in entries})
+
+    return _register
+
+
+@pytest.fixture
+def wheel(home, monkeypatch):
+    """A package with a data file that fails when it is imported."""
+    package = home / "site" / "toywheel"
+    (package / "data").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "data" / "toy.txt").write_bytes(RAW)
+    monkeypatch.syspath_prepend(str(package.parent))
+    return Wheel("toy-wheel", "toywheel", "data/toy.txt")
+
+
+@pytest.fixture
+def server(home, monkeypatch):
+    """A web server on this machine; its log of asked paths, and its address."""
+    monkeypatch.delenv("RETENTION_LAB_OFFLINE")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    web = home / "web"
+    web.mkdir()
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            asked.append(self.path)
+
+    handler = functools.partial(Handler, directory=str(web))
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    yield web, f"http://127.0.0.1:{httpd.server_port}", asked
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+# Names
+
+
+def test_an_unknown_name_gets_the_nearest_known():
+    with pytest.raises(DataError, match="no dataset 'hilstrom'; did you mean 'hillstrom'"):
+        locate("hilstrom")
+    with pytest.raises(DataError, match="the lab knows hillstrom, online-retail"):
+        locate("x")
+
+
+def test_an_unknown_table_gets_the_nearest_known():
+    with pytest.raises(DataError, match="no table 'order'; did you mean 'orders'"):
+        locate("twin/order")
+    with pytest.raises(DataError, match="it holds customers, assignments"):
+        locate("twin/zzz")
+
+
+def test_a_bare_name_of_several_tables_lists_them():
+    with pytest.raises(DataError, match="write one of twin/customers, twin/assignments"):
+        locate("twin")
+
+
+# The search order
+
+
+def test_folder_then_cache_then_wheel_then_download(home, register, wheel, server):
+    web, url, asked = server
+    form = Form(("toy.txt",), sha(RAW), url=f"{url}/toy.txt", wheel=wheel)
+    register(dataset(form))
+    (web / "toy.txt").write_bytes(RAW)
+    kept = home / "cache" / "datasets" / "toy" / "toy.txt"
+    kept.parent.mkdir(parents=True)
+    for path in (home / "data" / "toy.txt", kept):
+        path.write_bytes(RAW)
+    in_wheel = home / "site" / "toywheel" / "data" / "toy.txt"
+    places = {"folder": home / "data" / "toy.txt", "cache": kept, "wheel": in_wheel}
+    for place, path in places.items():
+        assert locate("toy") == path
+        assert (describe("toy").found_in, describe("toy").path) == (place, path)
+        path.unlink()
+    assert asked == []
+    assert describe("toy").found_in == "download"
+    assert locate("toy") == kept
+    assert asked == ["/toy.txt"]
+    assert kept.read_bytes() == RAW
+    assert describe("toy").found_in == "cache"
+
+
+def test_every_registered_name_of_a_file_is_known(home, register):
+    register(dataset(Form(("a.csv", "B.csv"), sha(RAW))))
+    (home / "data" / "B.csv").write_bytes(RAW)
+    assert locate("toy").name == "B.csv"
+
+
+def test_another_form_of_the_same_table_will_do(home, register):
+    register(dataset(Form(("a.parquet",), sha(b"x")), Form(("b.csv",), sha(RAW))))
+    (home / "data" / "b.csv").write_bytes(RAW)
+    assert locate("toy").name == "b.csv"
+
+
+def test_no_folder_is_needed(home, register, wheel, monkeypatch):
+    monkeypatch.delenv("RETENTION_LAB_DATA")
+    register(dataset(Form(("toy.txt",), sha(RAW), wheel=wheel)))
+    assert locate("toy").read_bytes() == RAW
+
+
+def test_a_folder_that_is_not_there_is_said(home, register, monkeypatch):
+    monkeypatch.setenv("RETENTION_LAB_DATA", str(home / "nowhere"))
+    register(dataset(Form(("toy.txt",), sha(RAW))))
+    with pytest.raises(
+        DataError, match=r"RETENTION_LAB_DATA names .*nowhere, which is not a folder"
+    ):
+        locate("toy")
+    assert "not a folder" in describe("toy").how_to_get
+
+
+def test_a_wheel_is_looked_into_but_not_imported(home, register, wheel):
+    register(dataset(Form(("toy.txt",), sha(RAW), wheel=wheel)))
+    assert locate("toy").read_bytes() == RAW
+    assert "toywheel" not in sys.modules
+
+
+def test_a_package_without_the_file_is_not_it(home, register, wheel):
+    elsewhere = dataclasses.replace(wheel, path="data/other.txt")
+    absent = dataclasses.replace(wheel, module="no_such_package_at_all")
+    for one in (elsewhere, absent):
+        register(dataset(Form(("toy.txt",), sha(RAW), wheel=one)))
+        with pytest.raises(DatasetMissingError, match=r"pip install toy-wheel, or put toy\.txt"):
+            locate("toy")
+
+
+# Wrong files
+
+
+@pytest.mark.parametrize("place", ["folder", "cache", "wheel"])
+def test_a_wrong_file_is_an_error_wherever_it_is(home, register, wheel, place):
+    form = Form(("toy.txt",), sha(b"right"), wheel=wheel)
+    register(dataset(form))
+    if place != "wheel":
+        folders = {"folder": home / "data", "cache": home / "cache" / "datasets" / "toy"}
+        folders[place].mkdir(parents=True, exist_ok=True)
+        (folders[place] / "toy.txt").write_bytes(RAW)
+    with pytest.raises(DataError, match=f"expected sha256 {sha(b'right')}, found {sha(RAW)}"):
+        locate("toy")
+    found = describe("toy")
+    assert found.found_in is None
+    assert sha(b"right") in found.how_to_get
+
+
+def test_a_wrong_file_from_the_web_is_not_kept(home, register, server):
+    web, url, _ = server
+    (web / "toy.txt").write_bytes(RAW)
+    register(dataset(Form(("toy.txt",), sha(b"right"), url=f"{url}/toy.txt")))
+    with pytest.raises(DatasetMissingError, match=sha(RAW)):
+        locate("toy")
+    assert not any(p.is_file() for p in (home / "cache").rglob("*"))
+
+
+# Downloads that fail
+
+
+def test_offline_says_what_to_put_where(home, register):
+    register(dataset(Form(("toy.txt",), sha(RAW), url="http://example.invalid/toy.txt")))
+    with pytest.raises(DatasetMissingError) as error:
+        locate("toy")
+    for part in (
+        "dataset 'toy' (rows) is not at hand",
+        "RETENTION_LAB_OFFLINE forbids downloads",
+        "put toy.txt (from http://example.invalid/toy.txt) into the folder that "
+        "RETENTION_LAB_DATA names",
+    ):
+        assert part in str(error.value)
+    assert describe("toy").found_in is None
+    assert "put toy.txt" in describe("toy").how_to_get
+
+
+def test_offline_can_be_taken_back(home, register, monkeypatch):
+    register(dataset(Form(("toy.txt",), sha(RAW), url="http://example.invalid/toy.txt")))
+    monkeypatch.setenv("RETENTION_LAB_OFFLINE", "0")
+    assert describe("toy").found_in == "download"
+
+
+def test_an_absent_page_is_said(register, server):
+    _, url, _ = server
+    register(dataset(Form(("toy.txt",), sha(RAW), url=f"{url}/nothing.txt")))
+    with pytest.raises(DatasetMissingError, match=r"404.*put toy\.txt"):
+        locate("toy")
+
+
+def test_no_server_is_said_at_once(register, server):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    register(dataset(Form(("toy.txt",), sha(RAW), url=f"http://127.0.0.1:{port}/toy.txt")))
+    start = time.monotonic()
+    with pytest.raises(DatasetMissingError, match=r"no answer from 127\.0\.0\.1"):
+        locate("toy")
+    assert time.monotonic() - start < 5
+
+
+def test_a_silent_server_does_not_hang_the_lab(register, server, monkeypatch):
+    monkeypatch.setattr(datasets, "TIMEOUT", (0.5, 0.5))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        register(dataset(Form(("toy.txt",), sha(RAW), url=f"http://127.0.0.1:{port}/toy.txt")))
+        start = time.monotonic()
+        with pytest.raises(DatasetMissingError, match=r"no answer from 127\.0\.0\.1"):
+            locate("toy")
+        assert time.monotonic() - start < 5
+
+
+def test_the_waiting_times_are_short():
+    assert sum(datasets.TIMEOUT) <= 30
+
+
+# What has to be turned into Parquet
+
+
+def test_text_is_converted_once(home, register, wheel, monkeypatch):
+    register(dataset(Form(("toy.txt",), sha(RAW), wheel=wheel, text=TEXT)))
+    path = locate("toy")
+    assert path == home / "cache" / "datasets" / "toy" / f"rows-{sha(RAW)[:16]}.parquet"
+    assert duckdb.sql(f"from '{path}'").fetchall() == [(1, 2), (3, 4)]
+    monkeypatch.setattr(datasets.raw, "to_parquet", None)  # a second conversion would fail
+    assert locate("toy") == path
+    shutil.rmtree(home / "site")
+    assert locate("toy") == path  # the cache holds it, wheel or not
+    assert describe("toy").found_in == "cache"
+
+
+def test_a_cache_that_cannot_be_written_is_said(home, register, wheel, monkeypatch):
+    (home / "file").write_text("")
+    monkeypatch.setenv("RETENTION_LAB_CACHE", str(home / "file" / "below"))
+    register(dataset(Form(("toy.txt",), sha(RAW), wheel=wheel, text=TEXT)))
+    with pytest.raises(DataError, match="RETENTION_LAB_CACHE"):
+        locate("toy")
+    with pytest.raises(DataError, match="RETENTION_LAB_CACHE"):
+        datasets._twin()
+
+
+# Status
+
+
+def test_status_covers_every_dataset_and_brings_nothing(home):
+    found = {s.name: s for s in status()}
+    assert list(found) == ["hillstrom", "online-retail", "cdnow", "complete-journey", "twin"]
+    assert found["hillstrom"].found_in is None
+    assert "hillstrom.csv" in found["hillstrom"].how_to_get
+    assert found["online-retail"].licence == "CC0"
+    assert found["complete-journey"].tables[0] == "transactions"
+    assert (found["twin"].found_in, found["twin"].path) == ("made", None)
+    assert not (home / "cache" / "datasets").exists()
+    assert not (home / "cache" / "twin").exists()
+
+
+def test_a_dataset_with_half_of_its_tables_is_not_at_hand(home, register):
+    tables = tuple(Table(n, None, (Form((f"{n}.txt",), sha(RAW)),)) for n in ("a", "b"))
+    register(dataset(tables=tables, default=None))
+    (home / "data" / "a.txt").write_bytes(RAW)
+    assert describe("toy").found_in is None
+    (home / "data" / "b.txt").write_bytes(RAW)
+    assert describe("toy").found_in == "folder"
+
+
+def test_describe_takes_a_table_too():
+    assert describe("twin/orders").name == "twin"
+    with pytest.raises(DataError, match="did you mean 'cdnow'"):
+        describe("cdno")
+
+
+# The simulated shop
+
+
+@pytest.fixture
+def small_twin(home, monkeypatch):
+    """The shop of `dataset:twin` with 300 customers."""
+    from retention_lab import twin
+    from retention_lab.twin import scenario
+
+    few = dataclasses.replace(scenario.COMEBACK_COUPON, customers=300)
+    monkeypatch.setattr(scenario, "COMEBACK_COUPON", few)
+    monkeypatch.setattr(twin, "COMEBACK_COUPON", few)
+    datasets._twin_key.cache_clear()
+    yield few
+    datasets._twin_key.cache_clear()
+
+
+def test_the_twin_is_made_once(home, small_twin):
+    path = locate("twin/assignments")
+    assert duckdb.sql(f"select count(*) from '{path}'").fetchone() == (300,)
+    truth = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
+    assert truth["scenario"]["customers"] == 300
+    made = {p.name: p.stat().st_mtime_ns for p in path.parent.iterdir()}
+    assert set(made) == set(datasets.TWIN_FILES)
+    assert locate("twin/orders").parent == path.parent
+    assert {p.name: p.stat().st_mtime_ns for p in path.parent.iterdir()} == made
+    assert describe("twin").path == path.with_name("customers.parquet")
+    assert [p.name for p in path.parent.parent.iterdir()] == [path.parent.name]
+
+
+def test_a_lost_file_of_the_twin_is_made_again(home, small_twin):
+    path = locate("twin/orders")
+    before = path.read_bytes()
+    path.unlink()
+    assert locate("twin/customers").is_file()
+    assert path.read_bytes() == before
+
+
+def test_another_scenario_or_other_code_is_another_shop(small_twin, monkeypatch, tmp_path):
+    key = datasets._twin_key()
+    datasets._twin_key.cache_clear()
+    assert datasets._twin_key() == key
+    code = tmp_path / "code"
+    shutil.copytree(datasets.resources.files("retention_lab.twin"), code)
+    (code / "draw.py").write_text("# changed")
+    monkeypatch.setattr(datasets.resources, "files", lambda name: code)
+    datasets._twin_key.cache_clear()
+    changed = datasets._twin_key()
+    assert changed != key
+    from retention_lab.twin import scenario
+
+    monkeypatch.setattr(scenario, "COMEBACK_COUPON", dataclasses.replace(small_twin, seed=1))
+    datasets._twin_key.cache_clear()
+    assert datasets._twin_key() not in (key, changed)
+
+
+def test_several_processes_may_make_the_twin_at_once(home):
+    code = "from retention_lab.data.datasets import locate; print(locate('twin/orders'))"
+    run = [sys.executable, "-c", code]
+    processes = [subprocess.Popen(run, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = {process.communicate(timeout=120)[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    (folder,) = (home / "cache" / "twin").iterdir()
+    assert found == {str(folder / "orders.parquet")}
+    assert {p.name for p in folder.iterdir()} == set(datasets.TWIN_FILES)
+    assert one(f"select count(*) from '{folder / 'assignments.parquet'}'") == (40_000,)
+
+
+# Cost
+
+
+def test_locating_imports_nothing_heavy(home):
+    code = """
+import sys, time
+from retention_lab.data.datasets import locate, status
+locate("twin/assignments")
+status()
+heavy = ("numpy", "pandas", "pyarrow", "pooch", "requests", "duckdb")
+print([m for m in heavy if m in sys.modules])
+start = time.perf_counter()
+for table in ("assignments", "orders", "unsubscribes"):
+    locate("twin/" + table)
+print(time.perf_counter() - start)
+"""
+    run = [sys.executable, "-c", code]
+    subprocess.run(run, check=True, capture_output=True)  # makes the shop
+    lines = subprocess.run(run, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert lines[0] == "[]"
+    assert float(lines[1]) < 0.02
+
+
+# The real files
+
+
+def real(ref):
+    """The real table, or a skip that says how to get it."""
+    try:
+        return locate(ref)
+    except DatasetMissingError as error:
+        pytest.skip(str(error))
+
+
+def one(sql):
+    return duckdb.sql(sql).fetchone()
+
+
+def test_hillstrom():
+    path = real("hillstrom")
+    assert one(f"select count(*), count(distinct treatment) from '{path}'") == (64_000, 3)
+
+
+@pytest.mark.parametrize("ref", ["cdnow", "cdnow/transactions"])
+def test_cdnow(ref, golden):
+    path = real(ref)
+    rows, customers, first, last = one(
+        f"select count(*), count(distinct customer_id), min(date), max(date) from '{path}'"
+    )
+    assert rows == golden["cdnow"]["rows_master"] == 69_659
+    assert customers == golden["cdnow"]["customers_master"] == 23_570
+    assert (str(first), str(last)) == ("1997-01-01", "1998-06-30")
+
+
+def test_the_sample_of_cdnow(golden):
+    path = real("cdnow/sample")
+    found = one(f"select count(*), count(distinct customer_id) from '{path}'")
+    assert found == (golden["cdnow"]["rows_sample"], golden["cdnow"]["customers_sample"])
+
+
+def test_online_retail(golden):
+    expected = golden["online_retail"]
+    path = real("online-retail")
+    assert one(f"""
+        select count(*), count(distinct CustomerID), count(*) - count(CustomerID),
+            count(*) filter (Quantity < 0), count(distinct Country), count(distinct InvoiceNo),
+            round(sum(Quantity * UnitPrice), 2)
+        from '{path}'
+    """) == tuple(
+        expected[key]
+        for key in (
+            "rows",
+            "customers",
+            "null_customer",
+            "neg_quantity",
+            "countries",
+            "invoices",
+            "total_value",
+        )
+    )
+
+
+def test_complete_journey(golden):
+    expected = golden["complete_journey"]
+    path = real("complete-journey/transactions")
+    assert one(f"""
+        select count(*), count(distinct household_id), count(distinct basket_id) from '{path}'
+    """) == (expected["transactions"], expected["households"], expected["baskets"])
+    path = real("complete-journey/campaigns")
+    assert one(f"select count(*), count(distinct household_id) from '{path}'") == (
+        expected["campaign_household_pairs"],
+        expected["campaign_households"],
+    )
+    path = real("complete-journey/campaign_descriptions")
+    assert one(f"select count(*) from '{path}'") == (expected["campaigns"],)
+    path = real("complete-journey/coupon_redemptions")
+    assert one(f"select count(*), count(distinct household_id) from '{path}'") == (
+        expected["redemptions"],
+        expected["redeeming_households"],
+    )
+
+
+@pytest.mark.parametrize("ref", ["demographics", "products", "promotions", "coupons"])
+def test_the_other_tables_of_the_complete_journey(ref):
+    path = real(f"complete-journey/{ref}")
+    tables = {t.name: t for t in datasets.registry()["complete-journey"].tables}
+    assert one(f"select count(*) from '{path}'") == (tables[ref].rows,)
+
+
+def test_the_twin_holds_what_it_says():
+    tables = {t.name: t.rows for t in datasets.registry()["twin"].tables}
+    for table in ("customers", "assignments"):
+        path = locate(f"twin/{table}")
+        assert one(f"select count(*) from '{path}'") == (tables[table],)
