@@ -25,6 +25,8 @@ from retention_lab.texts.numbers import date_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from retention_lab.run.compare import Comparison
+
 MOST_FIGURES = 12
 
 
@@ -82,6 +84,13 @@ def _write(source: Source, language: str) -> Path:
     path = source.folder / f"report.{language}.html"
     write_atomically(path, report_html(source, language, keep))
     return path
+
+
+def comparison_html(comparison: Comparison, language: str = "en") -> str:
+    """One self-contained page that says what differs between two runs."""
+    from retention_lab.run.view.compared import compared
+
+    return page("comparison.html.j2", language, found=compared(comparison, language))
 
 
 class _Draw:

@@ -96,7 +96,15 @@ def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
     if reasons and verdict.decision != "ship":
         metric = tongue.metric(reasons[0].numbers.get("metric"))
         return tongue.say(f"because.{reasons[0].code}", metric=metric)
-    return _effect(tongue, focus) if focus else ""
+    said = [_effect(tongue, focus)] if focus else []
+    better = {r.numbers.get("arm") for r in verdict.reasons if r.code == "primary_better"}
+    for code, key in (("guardrail_harmed", "other_harmed"), ("guardrail_unclear", "other_unsafe")):
+        for r in verdict.reasons:
+            arm, metric = r.numbers.get("arm"), r.numbers.get("metric")
+            if r.code == code and arm != verdict.arm and arm in better:
+                words = {"arm": tongue.arm(arm), "metric": tongue.metric(metric)}
+                said.append(tongue.say(f"because.{key}", **words))
+    return tongue.joined(said)
 
 
 def _effect(tongue: Tongue, focus: Focus) -> str:
@@ -142,7 +150,7 @@ def _sure(source: Source, tongue: Tongue, focus: Focus | None) -> tuple[str, ...
     zero = tongue.say("sure.excludes_zero" if focus.clear else "sure.includes_zero")
     p = row.p_adjusted if row.p_adjusted is not None else row.p_value
     said = [_effect(tongue, focus)] if source.verdict.decision != "ship" else []
-    said += [f"{between}{'' if tongue.language == 'zh' else ' '}{zero}"]
+    said.append(tongue.joined([between, zero]))
     if p is not None:
         said.append(tongue.say("sure.luck", chance=chance(p, tongue.language), p=p_text(p)))
     return tuple(said)
@@ -170,9 +178,16 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
         facts.append((tongue.say("rests.immature"), said))
     refs = list(dict.fromkeys(str(i.get("ref", "")) for i in source.run.get("inputs") or []))
     if refs:
-        short = [r.rstrip("/").rsplit("/", 1)[-1] or r for r in refs]
+        short = dict.fromkeys(_short(r, tongue) for r in refs)
         facts.append((tongue.say("rests.data"), tongue.say("comma").join(short)))
     return tuple(facts)
+
+
+def _short(ref: str, tongue: Tongue) -> str:
+    """``dataset:twin/orders`` as its dataset's name, a path as its last part."""
+    if ref.startswith("dataset:"):
+        return tongue.say("rests.dataset", name=ref.removeprefix("dataset:").split("/")[0])
+    return ref.rstrip("/").rsplit("/", 1)[-1] or ref
 
 
 def _period(source: Source, tongue: Tongue) -> str:

@@ -77,17 +77,27 @@ def _ratio(source: Source, tongue: Tongue) -> tuple[str, bool]:
 
 
 def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
-    said = []
+    """One sentence for all metrics that left out as many customers for the same cause."""
+    grouped: dict[tuple[str, str], list[str]] = {}
     for row in source.results.where(analysis="quality", estimand=("immature", "missing")).rows:
+        if row.estimate == 0:
+            continue
         metric = metric_of(source.spec, row.metric)
-        words = {"metric": tongue.metric(row.metric), "n": number(row.estimate, 0)}
-        if row.estimate is None:
-            said.append(f"{words['metric']}: {note_text(row.note, tongue.language)}")
-        elif row.estimand == "missing":
-            rule = tongue.say(f"quality.rule_{metric.missing if metric else 'drop'}")
-            said.append(tongue.say("quality.missing", **words, rule=rule))
-        elif row.estimate > 0:
-            said.append(tongue.say("quality.immature", **words))
+        cause = f"rule_{metric.missing}" if row.estimand == "missing" and metric else "immature"
+        n = note_text(row.note, tongue.language) if row.estimate is None else ""
+        grouped.setdefault((cause, n or number(row.estimate, 0)), []).append(
+            tongue.metric(row.metric)
+        )
+    said = []
+    for (cause, n), metrics in grouped.items():
+        names = tongue.say("comma").join(metrics)
+        if not n[:1].isdigit():
+            said.append(f"{names}: {n}")
+        elif cause == "immature":
+            said.append(tongue.say("quality.immature", metric=names, n=n))
+        else:
+            rule = tongue.say(f"quality.{cause}")
+            said.append(tongue.say("quality.missing", metric=names, n=n, rule=rule))
     if any((r.note or "").startswith("suppressed") for r in source.results.rows):
         said.append(tongue.say("quality.suppressed", n=source.spec.privacy.min_cell))
     return tuple(said)

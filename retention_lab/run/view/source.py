@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ class Tongue:
 
     def metric(self, name: object) -> str:
         return metric_label(self.spec, name, self.language)
+
+    def joined(self, sentences: Sequence[str]) -> str:
+        """Sentences one after the other; Chinese ones without a space between."""
+        return ("" if self.language == "zh" else " ").join(sentences)
 
     @property
     def control(self) -> str:
