@@ -167,9 +167,9 @@ def test_no_file_holds_a_path_of_one_machine(pattern: str) -> None:
 
 
 def test_the_searches_find_what_they_look_for() -> None:
-    assert re.search(REGISTRIES[0], "https://" + "pypi.org" + "/simple")
-    assert re.search(REGISTRIES[5], "pip install --" + "index-url x")
-    assert not re.search(REGISTRIES[5], "--no-emit-" + "index-url")
+    assert re.search(REGISTRIES[0], "https://pypi" + ".org/simple")
+    assert re.search(REGISTRIES[5], "pip install --index" + "-url x")
+    assert not re.search(REGISTRIES[5], "--no-emit-index" + "-url")
     assert re.search(MACHINE_PATHS[2], "/" + "home/ada/project")
 
 
