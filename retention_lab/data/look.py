@@ -54,7 +54,7 @@ def look_at_units(
     fractional = source.fractional(ref)
     own = [c for c in columns if c.how == "value"]
     spans = sorted({c.matures for c in columns if c.matures is not None})
-    time = f"epoch_us({quoted(at)}::timestamptz)" if at is not None else None
+    time = source.instant(ref, at) if at is not None else None
     wanted = [f"{quoted(arm)}::varchar as arm", "count(*) as n"]
     wanted.append(f"count(*) - count({quoted(unit)}) as no_unit" if unit else "0 as no_unit")
     if time is not None:
@@ -135,7 +135,7 @@ def has_event_after(
     """Whether any unit has an event after its exposure."""
     found = source.query(
         f"select 1 as found from e join t using ({quoted(unit)}) where "
-        f"e.{quoted(events_at)}::timestamptz > t.{quoted(at)}::timestamptz limit 1",
+        f"{source.instant(events, events_at, 'e')} > {source.instant(units, at, 't')} limit 1",
         t=units,
         e=events,
     )
@@ -164,7 +164,7 @@ def event_faults(
     bad = f"({v} is null or {odd})"
     if not source.query(f"select 1 as found from e where {bad} limit 1", e=events):
         return 0, 0
-    since = f"epoch_us(e.{quoted(events_at)}::timestamptz) - epoch_us(t.{quoted(at)}::timestamptz)"
+    since = f"{source.instant(events, events_at, 'e')} - {source.instant(units, at, 't')}"
     found = source.query(
         f"select count(*) filter (v is null) as missing, count(v) as infinite from ("
         f"select {since} as since, e.{v} as v from e join t using ({quoted(unit)}) where {bad}) "

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,9 +88,7 @@ def writing(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary path beside `target`, which takes its place at once when all went well."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target.with_name(f".{target.name}-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield temporary
         temporary.replace(target)

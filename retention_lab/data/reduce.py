@@ -39,17 +39,25 @@ def reduce(plan: Plan) -> Moments:
     caps = _caps(plan.source, frame, columns)
     keys = (plan.spec.design.arm, *plan.spec.segments)
     definition = json.dumps({**json.loads(plan.definition), "caps": caps}, sort_keys=True)
+    own = [c for c in columns if c.how == "value"]
+    shifts = look(plan.source, unit_frame(plan.source, plan.spec, plan.arms, own), own)
     frame, alike = with_caps(frame, caps), _alike(plan, columns)
-    return reduce_frame(plan.source, frame, keys, pairs, definition, alike)
+    return reduce_frame(plan.source, frame, keys, pairs, shifts, definition, alike)
 
 
 def _alike(plan: Plan, columns: Sequence[Column]) -> dict[str, object]:
     """By column, what its known rows depend on: its maturity alone, where no value is missing."""
 
+    faulty = {c.name for metric in plan.faults for c in plan.needed[metric].columns}
+
     def whole(c: Column) -> bool:
-        if c.how == "value":
+        if c.missing == "drop" and c.how == "value":
             return plan.look is not None and plan.look.values[c.name].missing == 0
-        return c.how in ("any", "count") or c.missing == "zero"
+        return (
+            c.how in ("any", "count")
+            or c.missing == "zero"
+            or (c.missing == "error" and c.name not in faulty)
+        )
 
     return {c.name: ("matures", c.matures) for c in columns if whole(c)}
 
@@ -84,20 +92,21 @@ def reduce_frame(
     frame: Frame,
     keys: Sequence[str],
     pairs: Sequence[Pair],
+    shifts: Mapping[str, float] | None = None,
     definition: str = "",
     alike: Mapping[str, object] | None = None,
 ) -> Moments:
     """Reduce `frame` to counts, means and co-moments of `pairs` by the levels of `keys`.
 
-    Products are summed around a constant near the mean, found by a look at the first rows: raw
-    sums of squares lose every digit from means of 1e8 on. Where a cell's mean still turns out far
-    from that constant, all is reduced once more around each cell's own mean (two passes, exact).
+    Products are summed around the constants `shifts` near the columns' means (default 0): raw
+    sums of squares lose every digit from means of 1e8 on. Where a cell's mean turns out far from
+    its constant, all is reduced once more around each cell's own mean (two passes, exact).
     Columns of the same value in `alike` are known in the same rows, so that their pair needs no
     counts of its own.
     """
     alike = alike or {}
     columns = list(dict.fromkeys(c for p in pairs for c in p))
-    shifts = _look(source, frame, columns)
+    shifts = {**dict.fromkeys(columns, 0.0), **(shifts or {})}
     apart = [p for p in pairs if p[0] != p[1] and not _same_rows(p, alike)]
     rows = _query(source, frame, keys, pairs, apart, {c: nw.lit(s) for c, s in shifts.items()})
     moments = _moments(rows, keys, pairs, shifts, definition)
@@ -116,17 +125,17 @@ def _same_rows(pair: Pair, alike: Mapping[str, object]) -> bool:
     return alike.get(x) is not None and alike.get(x) == alike.get(y)
 
 
-def _look(source: Source, frame: Frame, columns: Sequence[str]) -> dict[str, float]:
-    """A constant near the mean of each column; 0 where the mean is not far from it."""
-    wanted = {}
-    for c in columns:
+def look(source: Source, frame: Frame, columns: Sequence[Column]) -> dict[str, float]:
+    """A constant near the mean of each column, from the first rows; 0 where it is not far off."""
+    if not columns:
+        return {}
+    wanted: dict[str, nw.Expr] = {}
+    for c in (c.name for c in columns):
         known = nw.when(nw.col(c).is_finite()).then(nw.col(c))
         wanted |= {f"mean {c}": known.mean(), f"low {c}": known.min(), f"high {c}": known.max()}
-    if not wanted:
-        return {}
-    found = source.rows(frame.select(*columns).head(LOOK).select(**wanted))[0]
+    found = source.rows(frame.select(*(c.name for c in columns)).head(LOOK).select(**wanted))[0]
     shifts = {}
-    for c in columns:
+    for c in (c.name for c in columns):
         mean, low, high = (found[f"{what} {c}"] for what in ("mean", "low", "high"))
         far = mean is not None and np.isfinite(mean) and abs(mean) > FAR * (high - low)
         shifts[c] = float(mean) if far else 0.0

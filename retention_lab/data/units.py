@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import narwhals as nw
 
@@ -21,19 +19,6 @@ UNIT = "unit"
 def key(name: str) -> str:
     """The name, in a unit frame, of the column that holds the level of `name` as text."""
     return f"key {name}"
-
-
-def instant(column: str, dtype: Any, timezone: str) -> nw.Expr:
-    """Microseconds since 1970-01-01 00:00 UTC of a date or time column, as Int64.
-
-    A time without a zone is wall-clock time in `timezone`; a date is its midnight there.
-    """
-    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    wall = nw.col(column)
-    if dtype == nw.Date:
-        wall = wall.cast(nw.Datetime("us"))
-    aware = wall.cast(nw.Datetime("us", timezone))
-    return (aware - nw.lit(epoch)).dt.total_microseconds()
 
 
 def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequence[Column]) -> Frame:
@@ -54,25 +39,26 @@ def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequenc
         frame = source.table(data.units)
         return frame.select(**keys, **own).filter(nw.col(key(design.arm)).is_in(list(arms)))
     assert design.unit is not None
-    frame = source.table(data.assignments.table)
-    at = instant(data.assignments.at, frame.collect_schema()[data.assignments.at], data.timezone)
-    frame = frame.select(**keys, **own, **{UNIT: nw.col(design.unit), EXPOSED: at})
+    at = data.assignments.at
+    frame = source.table(data.assignments.table, at)
+    frame = frame.select(**keys, **own, **{UNIT: nw.col(design.unit), EXPOSED: nw.col(at)})
     frame = frame.filter(nw.col(key(design.arm)).is_in(list(arms)))
     end = end_of(data.as_of, data.timezone) if data.as_of is not None else None
     if end is not None:
         frame = frame.filter(nw.col(EXPOSED) < end)
+    exposures = frame.select(UNIT, EXPOSED)
     for name in dict.fromkeys(c.event for c in columns if c.event is not None):
         of_event = [c for c in columns if c.event == name]
-        summed = _events(source, spec, name, frame, of_event)
+        summed = _events(source, spec, name, exposures, of_event)
         frame = frame.join(summed, on=UNIT, how="left")
         frame = frame.with_columns(**{c.name: _settled(c) for c in of_event})
-    if end is not None:
+    timed = [c for c in columns if c.matures is not None]
+    if end is not None and timed:
         elapsed = end - nw.col(EXPOSED)
         frame = frame.with_columns(
             **{
-                c.name: nw.when(elapsed >= c.matures * HOUR).then(nw.col(c.name))
-                for c in columns
-                if c.matures is not None
+                c.name: nw.when(elapsed >= (c.matures or 0) * HOUR).then(nw.col(c.name))
+                for c in timed
             }
         )
     return frame
@@ -92,17 +78,16 @@ def _own(column: Column) -> nw.Expr:
 
 
 def _events(
-    source: Source, spec: Spec, name: str, units: Frame, columns: Sequence[Column]
+    source: Source, spec: Spec, name: str, exposures: Frame, columns: Sequence[Column]
 ) -> Frame:
     """One row a unit with events: the sums and counts of every window in one pass."""
     assert spec.design is not None
     assert spec.design.unit is not None
     table = spec.data.events[name]
-    events = source.table(table.table)
-    at = instant(table.at, events.collect_schema()[table.at], spec.data.timezone)
+    events = source.table(table.table, table.at)
     values = {f"value {v}": nw.col(v).cast(nw.Float64) for v in {c.value for c in columns} if v}
-    events = events.select(**{UNIT: nw.col(spec.design.unit), "at": at}, **values)
-    joined = events.join(units.select(UNIT, EXPOSED), on=UNIT, how="inner")
+    events = events.select(**{UNIT: nw.col(spec.design.unit), "at": nw.col(table.at)}, **values)
+    joined = events.join(exposures, on=UNIT, how="inner")
     since = nw.col("at") - nw.col(EXPOSED)
     longest = max((c.window or 0 for c in columns if not c.before), default=0)
     earliest = max((c.window or 0 for c in columns if c.before), default=0)
@@ -112,8 +97,9 @@ def _events(
         inside = _inside(c, since)
         if c.how == "sum":
             value = nw.col(f"value {c.value}")
-            sums[c.name] = nw.when(inside).then(value).otherwise(0.0).sum()
-            sums[f"lost {c.name}"] = (inside & value.is_null()).cast(nw.Int64).sum()
+            sums[c.name] = nw.when(inside).then(value).sum()
+            if c.missing == "drop":
+                sums[f"lost {c.name}"] = (inside & value.is_null()).cast(nw.Int64).sum()
         else:
             sums[c.name] = inside.cast(nw.Int64).sum()
     return joined.group_by(UNIT).agg(**sums)
@@ -127,11 +113,11 @@ def _inside(column: Column, since: nw.Expr) -> nw.Expr:
 
 
 def _settled(column: Column) -> nw.Expr:
-    """The unit's number: 0 without events, null where an event's value is missing."""
+    """The unit's number: 0 without events, null where an event's value is missing and dropped."""
     number = nw.col(column.name).fill_null(0).cast(nw.Float64)
     if column.how == "any":
         return (number > 0).cast(nw.Float64)
-    if column.how == "sum" and column.missing != "zero":
+    if column.how == "sum" and column.missing == "drop":
         return nw.when(nw.col(f"lost {column.name}").fill_null(0) == 0).then(number)
     return number
 
