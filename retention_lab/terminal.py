@@ -215,7 +215,7 @@ def comparison(found: Comparison) -> None:
     ]
     table(("", "experiment", "run", "status", "verdict", "arm"), sides)
     if found.inputs:
-        rows = [(i.kind, i.name, i.a, i.b) for i in found.inputs]
+        rows = [(i.kind, i.name, _short(i.kind, i.a), _short(i.kind, i.b)) for i in found.inputs]
         table(("input", "name", "first", "second"), rows)
     else:
         say("Nothing that went into the two runs differs.")
@@ -230,6 +230,11 @@ def comparison(found: Comparison) -> None:
     if more:
         say(f"... and {more} rows more; --html FILE writes all of them.")
     say(f"{len(found.results)} results differ, {found.same} are the same.")
+
+
+def _short(kind: str, value: str | None) -> str | None:
+    """A digest or commit by its first characters; anything else as it is."""
+    return value[:12] if value is not None and kind in ("hash", "git") else value
 
 
 def _group(row: Row) -> str:

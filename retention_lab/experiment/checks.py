@@ -69,6 +69,9 @@ class Checker:
         name = "assignments" if main else "units"
         ref = main.table if main else str(self.data.units)
         known = self.source.columns(ref)
+        if not self.source.query("select 1 from t limit 1", t=ref):
+            # Said before all else: an empty CSV has no types, so every column would look wrong.
+            raise PlanError(f"{ref} has no rows")
         events = {n: (t, self.source.columns(t.table)) for n, t in self.data.events.items()}
         refs = {name: ref, **{f"events.{n}": t.table for n, (t, _) in events.items()}}
         self.inputs = tuple(Input(n, r, self.source.files(r)) for n, r in refs.items())
