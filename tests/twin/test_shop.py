@@ -230,14 +230,14 @@ def test_one_customer_is_a_shop(tmp_path):
     shop.write(tmp_path)
 
 
-def test_five_thousand_customers_take_far_less_than_50_ms():
+def test_five_thousand_customers_take_less_than_50_ms_of_cpu():
     few = dataclasses.replace(SMALL, customers=5_000)
     simulate(few, seed=0)
     times = []
     for seed in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         simulate(few, seed)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.05
 
 
