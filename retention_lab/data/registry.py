@@ -48,6 +48,8 @@ class Form:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Table:
+    """A table, its number of rows where it is fixed, and the raw files that hold it."""
+
     name: str
     rows: int | None
     forms: tuple[Form, ...]

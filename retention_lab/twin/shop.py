@@ -182,7 +182,7 @@ def _in_order(columns: Columns, at: str) -> Columns:
 
 
 def _words(words: Sequence[str], position: draw.Ints) -> pa.Array:
-    codes = pa.array(position.astype(np.int8))
+    codes = pa.array(position.astype(np.int32))
     return pa.DictionaryArray.from_arrays(codes, pa.array(list(words))).dictionary_decode()
 
 
