@@ -30,3 +30,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest of `known`, or an empty string."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 unit`` or ``2,000 units``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -64,11 +64,12 @@ class Source:
         self._folders = tuple(dict.fromkeys((base, root)))
         self._secrets: set[str] = set()
         self._utc = data.timezone in ("UTC", "Etc/UTC")
-        database = ":memory:"
+        self._database: tuple[Path, ...] = ()
         if isinstance(data.engine, Duckdb):
-            database = str(self._paths(data.engine.duckdb)[0])
+            self._database = self._paths(data.engine.duckdb)[:1]
+        database = str(self._database[0]) if self._database else ":memory:"
         with self._errors(f"data.engine: {data.engine}"):
-            self.connection = duckdb.connect(database, read_only=database != ":memory:")
+            self.connection = duckdb.connect(database, read_only=bool(self._database))
             # Without ipywidgets DuckDB shows no bar in Jupyter, and refuses to be told so.
             bar = "select current_setting('enable_progress_bar')"
             if self.connection.execute(bar).fetchall() != [(False,)]:
@@ -108,10 +109,8 @@ class Source:
         return f"epoch_us({name}::timestamptz)"
 
     def files(self, ref: str) -> tuple[Path, ...]:
-        """The local files behind `ref`, sorted."""
-        if ref.startswith("table:"):
-            return ()
-        return self._paths(ref)
+        """The local files behind `ref`, sorted; the DuckDB file for one of its tables."""
+        return self._database if ref.startswith("table:") else self._paths(ref)
 
     def query(self, sql: str, **tables: str) -> list[dict[str, Any]]:
         """Rows of a small query; `tables` gives the reference behind each table name in it."""
@@ -174,7 +173,8 @@ class Source:
 
     def _named_table(self, name: str) -> str:
         found = self.connection.execute(
-            "select table_schema, table_name from information_schema.tables"
+            "select table_schema, table_name from information_schema.tables "
+            "order by table_schema = 'main', table_schema"
         ).fetchall()
         known = {f"{schema}.{table}": (schema, table) for schema, table in found}
         known |= {table: (schema, table) for schema, table in found}

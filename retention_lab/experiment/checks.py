@@ -17,7 +17,7 @@ from retention_lab.data.look import (
 )
 from retention_lab.data.source import Source
 from retention_lab.data.times import HOUR, end_of
-from retention_lab.errors import PlanError, did_you_mean
+from retention_lab.errors import PlanError, counted, did_you_mean
 from retention_lab.experiment.needs import Column, Needs, all_columns, needs
 from retention_lab.experiment.spec import Spec, Timed
 
@@ -211,9 +211,13 @@ class Checker:
         if look.rows == 0:
             self.fatal.append(f"{ref} has no rows")
         if look.without_unit:
-            self.fatal.append(f"{look.without_unit:,} rows of {ref} have no {self.design.unit!r}")
+            self.fatal.append(
+                f"{counted(look.without_unit, 'row')} of {ref} without {self.design.unit!r}"
+            )
         if look.without_time:
-            self.fatal.append(f"{look.without_time:,} rows of {ref} have no time of exposure")
+            self.fatal.append(
+                f"{counted(look.without_time, 'row')} of {ref} without a time of exposure"
+            )
 
     def _arms(self, by_arm: Mapping[str | None, int], units: int) -> None:
         found = [a for a in by_arm if a is not None]
@@ -226,7 +230,9 @@ class Checker:
             for arm in sorted(set(found) - set(split)):
                 count = by_arm[arm]
                 hint = did_you_mean(arm, split)
-                self.fatal.append(f"arm {arm!r} ({count:,} units) is not in expected_split{hint}")
+                self.fatal.append(
+                    f"arm {arm!r} ({counted(count or 0, 'unit')}) is not in expected_split{hint}"
+                )
             for arm in [a for a in split if a not in found and a != control]:
                 self._fault("empty_arm", f"arm {arm!r} of expected_split has no units")
         elif len(found) > MOST_LEVELS:
@@ -243,7 +249,7 @@ class Checker:
         self.arms = (control, *others)
 
     def _units(self, ref: str, look: UnitLook) -> None:
-        self._note("rows", f"{look.rows:,} units in {ref}")
+        self._note("rows", f"{counted(look.rows, 'unit')} in {ref}")
         if look.later:
             text = f"{look.later:,} units exposed after as_of ({self.data.as_of}) are left out"
             self._note("later", text)
@@ -255,12 +261,12 @@ class Checker:
         repeated, crossed = repeated_units(self.source, ref, unit, self.design.arm)
         if crossed:
             self.fatal.append(
-                f"{crossed:,} units of {ref} stand in two arms or more: "
+                f"{counted(crossed, 'unit')} of {ref} in two arms or more: "
                 "keep each unit's first assignment, or leave the crossed units out"
             )
         if repeated - crossed:
             self.fatal.append(
-                f"{repeated - crossed:,} units of {ref} stand in more than one row: "
+                f"{counted(repeated - crossed, 'unit')} of {ref} in more than one row: "
                 "keep one row a unit"
             )
         if not repeated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -69,9 +70,7 @@ rows = st.lists(
 def test_merge_of_any_split_in_any_order_is_the_whole(rows, cuts, order):
     whole = reduce_rows(*zip(*rows, strict=True))
     ends = sorted({0, len(rows), *(min(c, len(rows)) for c in cuts)})
-    parts = [
-        reduce_rows(*zip(*rows[i:j], strict=True)) for i, j in zip(ends, ends[1:], strict=False)
-    ]
+    parts = [reduce_rows(*zip(*rows[i:j], strict=True)) for i, j in itertools.pairwise(ends)]
     order.shuffle(parts)
     assert_same(merge(*parts), whole, scale=1e12)
 

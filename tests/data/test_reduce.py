@@ -159,8 +159,8 @@ def test_a_run_starts_from_saved_reductions_of_two_regions(write, tmp_path):
         path = write({home: {"arm": arm[rows], "x": x[rows]}}, name=home,
                      data={"units": f"{home}.parquet"}, **spec)  # fmt: skip
         rl.reduce(rl.plan(path)).save(tmp_path / f"{home}_moments.parquet")
-    merged = write(None, name="merged", data={"moments": ["eu_moments.parquet", "us_moments.parquet"]},
-                   **spec)  # fmt: skip
+    saved = ["eu_moments.parquet", "us_moments.parquet"]
+    merged = write(None, name="merged", data={"moments": saved}, **spec)
     plan = rl.plan(merged)
     whole = rl.plan(tmp_path / "all.yaml")
     together, at_once = rl.reduce(plan), rl.reduce(whole)

@@ -1,0 +1,108 @@
+"""Where rows live: Parquet, CSV, globs and DuckDB files, and references that lead nowhere."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from retention_lab.data.source import Source
+from retention_lab.errors import DataError
+from retention_lab.experiment.spec import Data
+
+
+def source(folder, **data):
+    return Source(Data(**{"units": "x", **data}), folder, folder)
+
+
+def count(src, ref):
+    return src.query("select count(*) as n from t", t=ref)[0]["n"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two days of rows as Parquet and CSV, and a DuckDB file."""
+    con = duckdb.connect(str(tmp_path / "shop.duckdb"))
+    con.execute("create table units as select i as id, 'a' as arm from range(7) t(i)")
+    con.execute("create schema s")
+    con.execute("create table s.units as from units limit 3")
+    for day in (1, 2):
+        con.execute(f"copy (from units limit {day}) to '{tmp_path}/day{day}.parquet'")
+        con.execute(f"copy (from units limit {day}) to '{tmp_path}/day{day}.csv' (header)")
+    con.close()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("ref", "n"),
+    [("day2.parquet", 2), ("day2.csv", 2), ("day*.parquet", 3), ("day?.csv", 3)],
+)
+def test_files_and_globs(folder, ref, n):
+    src = source(folder)
+    assert count(src, ref) == n
+    assert src.columns(ref) == {"id": "number", "arm": "text"}
+    assert src.rows(src.table(ref).select("id").sort("id"))[0] == {"id": 0}
+    assert len(src.files(ref)) == (2 if n == 3 else 1)
+    assert count(src, str(folder / ref)) == n
+
+
+def test_files_beside_the_experiment_come_before_the_projects(folder):
+    inner = folder / "experiments"
+    inner.mkdir()
+    src = Source(Data(units="x"), inner, folder)
+    assert count(src, "day1.parquet") == 1
+    (inner / "day1.parquet").write_bytes((folder / "day2.parquet").read_bytes())
+    assert count(src, "day1.parquet") == 2
+
+
+def test_tables_of_a_duckdb_file(folder):
+    src = source(folder, engine={"duckdb": "shop.duckdb"})
+    assert count(src, "table:units") == 7
+    assert count(src, "table:s.units") == 3
+    assert count(src, "day2.csv") == 2
+    assert src.files("table:units") == (folder / "shop.duckdb",)
+    with pytest.raises(DataError, match="no table 'unit' in the DuckDB file; did you mean 'units'"):
+        src.columns("table:unit")
+
+
+@pytest.mark.parametrize(
+    ("ref", "message"),
+    [
+        ("day3.parquet", "no file 'day3.parquet' .*; did you mean 'day[12].parquet'"),
+        ("none*.parquet", r"no file 'none\*.parquet'"),
+        ("day*", "mixes Parquet and CSV"),
+        ("shop.duckdb", "reads .parquet, .*DuckDB files as data.engine"),
+        ("broken.parquet", "broken.parquet: "),
+        ("table:units", "no table 'units' in the DuckDB file"),
+        ("dataset:hilstrom", "did you mean 'hillstrom'"),
+    ],
+)
+def test_what_cannot_be_read_is_named(folder, ref, message):
+    (folder / "broken.parquet").write_text("not a Parquet file")
+    with pytest.raises(DataError, match=message):
+        source(folder).columns(ref)
+
+
+def test_the_environment_is_read_and_never_shown(folder, monkeypatch):
+    hidden = folder / "s3cr3t-folder"
+    hidden.mkdir()
+    (hidden / "day1.csv").write_bytes((folder / "day1.csv").read_bytes())
+    (hidden / "bad.parquet").write_text("no")
+    monkeypatch.setenv("SHOP_HOME", str(hidden))
+    src = source(folder)
+    assert count(src, "${SHOP_HOME}/day1.csv") == 1
+    for ref in ("${SHOP_HOME}/gone.csv", "${SHOP_HOME}/bad.parquet"):
+        with pytest.raises(DataError) as caught:
+            src.columns(ref)
+        assert "s3cr3t" not in str(caught.value)
+        assert "${SHOP_HOME}" in str(caught.value)
+
+
+def test_an_unset_variable_is_named(folder, monkeypatch):
+    monkeypatch.delenv("SHOP_HOME", raising=False)
+    with pytest.raises(DataError, match="environment variable SHOP_HOME, which is not set"):
+        source(folder).columns("${SHOP_HOME}/day1.csv")
+
+
+def test_a_quote_in_a_name_is_only_a_name(folder):
+    (folder / "o'day.csv").write_bytes((folder / "day1.csv").read_bytes())
+    assert count(source(folder), "o'day.csv") == 1
