@@ -79,7 +79,7 @@ def forest(
     `stacked` puts every label above its interval, else to the left of it. `tick` writes a
     value of the x axis with some digits; ticks are round in units of value times `factor`.
     """
-    left, right = (0.01, 0.99) if stacked else (0.3, 0.66)
+    left, right = (0.01, 0.99) if stacked else _columns(groups)
     low, high = _range(groups, lines)
     scale = (high - low) / (right - left)
     ax.set_xlim(low - left * scale, low - left * scale + scale)
@@ -93,13 +93,21 @@ def forest(
             if stacked:
                 y = _stacked(ax, item, y, (low, high), bands)
             else:
-                y = _beside(ax, item, y, (low, high))
+                y = _beside(ax, item, y, (low, high), left)
         if not stacked and any(i.estimate is not None for i in group.items):
             bands.append((start, y))
     if bands:
         y = _axis(ax, (low, high), (left, right), bands, y, lines, tick, factor)
     ax.set_ylim(y + 0.3, 0)
     return ax
+
+
+def _columns(groups: Sequence[Group]) -> Pair:
+    """Where the intervals start and end beside labels and values, in parts of the width."""
+    items = [i for g in groups for i in g.items]
+    label = max((ems(i.label) for i in items), default=0) + 1
+    value = max((ems(i.value) for i in items), default=0) * SMALL / FONT + 1
+    return min(max(label / EMS, 0.15), 0.32), 1 - min(max(value / EMS, 0.2), 0.42)
 
 
 def write(ax: Axes, x: float, y: float, text: str, across: bool = True, **style: Any) -> None:
@@ -151,8 +159,8 @@ def _stacked(ax: Axes, item: Item, y: float, span: Pair, bands: list[Pair]) -> f
     return y + 0.2
 
 
-def _beside(ax: Axes, item: Item, y: float, span: Pair) -> float:
-    label = wrap(item.label, EMS * 0.29)
+def _beside(ax: Axes, item: Item, y: float, span: Pair, left: float) -> float:
+    label = wrap(item.label, EMS * left - 1)
     for i, line in enumerate(label):
         write(ax, 0, y + 0.55 + i, line)
     y += (len(label) - 1) / 2

@@ -24,9 +24,9 @@ MUTED = "#5B6472"
 BAND = "#F1F3F6"
 ALERT = "#B42318"
 
-WIDTH = 520  # of a figure, in CSS pixels (96 to the inch)
+WIDTH = 440  # of a figure, in CSS pixels (96 to the inch)
 LINE = 21  # height of one line of text
-SIDE = 10  # margin left and right
+SIDE = 4  # margin left and right
 FONT = 9.75  # points: 13 CSS pixels
 SMALL = 8.6
 CJK = (

@@ -37,7 +37,34 @@ def say(language: str, key: str, **values: object) -> str:
 
     Raises KeyError for an unknown language, key or missing value.
     """
-    return texts(language)[key].format(**values)
+    sentence = texts(language)[key]
+    return _spaced(sentence, values) if language == "zh" else sentence.format(**values)
+
+
+def _spaced(sentence: str, values: Mapping[str, object]) -> str:
+    """`sentence` with `values`, a space between a Chinese character and a Latin one or digit.
+
+    Only where sentence and value meet: what a user wrote is left as it is.
+    """
+    text = ""
+    for literal, name, _, _ in string.Formatter().parse(sentence):
+        for piece in (literal, str(values[name]) if name else ""):
+            if text and piece and _foreign(text[-1], piece[0]):
+                text += " "
+            text += piece
+    return text
+
+
+def _foreign(a: str, b: str) -> bool:
+    """Whether one of two characters is Chinese and the other a Latin letter or a digit."""
+
+    def han(c: str) -> bool:
+        return "\u4e00" <= c <= "\u9fff"
+
+    def latin(c: str) -> bool:
+        return c.isascii() and c.isalnum()
+
+    return (han(a) and latin(b)) or (latin(a) and han(b))
 
 
 def placeholders(text: str) -> set[str]:

@@ -178,7 +178,9 @@ name: hillstrom-email
 title:
   en: "Do the men's and the women's e-mail bring customers back?"
   zh: "男装邮件和女装邮件能否带回老客户？"
-question: {en: "64,000 customers of the last twelve months got one of two e-mails, or none. Which should everyone get?", zh: "过去十二个月内的 64,000 位客户收到两种邮件之一，或没有收到邮件。应该向所有人发送哪一种？"}
+question:
+  en: "64,000 past customers got one of two e-mails, or none. Which should everyone get?"
+  zh: "过去十二个月内的 64,000 位客户收到两种邮件之一，或没有收到邮件。应该向所有人发送哪一种？"
 owner: growth
 data: {units: "dataset:hillstrom"}
 design:
@@ -275,7 +277,9 @@ report:
   labels:
     none: {en: "No coupon", zh: "无优惠券"}
     c10: {en: "$10 coupon", zh: "10 美元优惠券"}
-    c20: {en: "$20 coupon with free shipping over $49 and a hand-written thank-you card from the founder", zh: "20 美元优惠券，满 49 美元免运费，并附创始人亲笔感谢卡，感谢老客户长期以来的支持与信任"}
+    c20:
+      en: "$20 coupon, free shipping over $49 and a hand-written thank-you card from the founder"
+      zh: "20 美元优惠券，满 49 美元免运费，并附创始人亲笔感谢卡，感谢老客户长期以来的支持与信任"
     repurchase_30d: {en: "Repurchase within 30 days", zh: "30 天复购率"}
     revenue_30d: {en: "Revenue in 30 days (USD)", zh: "30 天收入（美元）"}
     unsubscribed_30d: {en: "Unsubscribed within 30 days", zh: "30 天退订率"}
@@ -298,9 +302,7 @@ def coupon() -> Case:
     before = {"none": (24.31, 55.0), "c10": (24.02, 54.1), "c20": (24.77, 56.2)}
     for row in compare("revenue_30d", {a: Cell(m, s, arms[a]) for a, (m, s) in before.items()}):
         if row.estimand == "mean_difference":
-            rows.append(
-                dataclasses.replace(row, estimand="pre_period_difference", p_adjusted=None)
-            )
+            rows.append(dataclasses.replace(row, estimand="pre_period_difference", p_adjusted=None))
     rows += compare("unsubscribed_30d", rates(mature, 0.0008, 0.0013, 0.0090))
     for level, n, r in (
         ("Europe", 900, (0.25, 0.28, 0.27)),
@@ -321,9 +323,7 @@ def coupon() -> Case:
     reasons = (
         reason("primary_unclear", results, "repurchase_30d", "c20", "retention"),
         reason("primary_unclear", results, "repurchase_30d", "c10", "retention"),
-        reason(
-            "guardrail_unclear", results, "unsubscribed_30d", "c20", "retention", margin=0.005
-        ),
+        reason("guardrail_unclear", results, "unsubscribed_30d", "c20", "retention", margin=0.005),
         Reason(
             "immature",
             {"metric": "repurchase_30d", "immature": 1809, "n": 9050, "as_of": "2026-01-15"},
@@ -343,7 +343,10 @@ metrics:
   - {name: repurchased, kind: proportion, role: primary}
   - {name: margin_per_order, kind: mean, role: guardrail}
 segments: [market]
-report: {labels: {days_30: {en: "30 days <script>alert(2)</script>"}, repurchased: {en: "Repurchased <b>"}}}
+report:
+  labels:
+    days_30: {en: "30 days <script>alert(2)</script>"}
+    repurchased: {en: "Repurchased <b>"}
 """
 
 
@@ -386,7 +389,9 @@ def harm() -> Case:
     """Stop: the guardrail was harmed; a metric without any result."""
     arms = {"weekly": 15021, "daily": 14979}
     rows = quality(arms, dict.fromkeys(arms, 1.0), 0.0588, 0.8084)
-    rows += compare("orders_30d", {"weekly": Cell(0.41, 0.9, 15021), "daily": Cell(0.418, 0.91, 14979)})
+    rows += compare(
+        "orders_30d", {"weekly": Cell(0.41, 0.9, 15021), "daily": Cell(0.418, 0.91, 14979)}
+    )
     rows += compare("unsubscribed", {"weekly": yes(0.011, 15021), "daily": yes(0.024, 14979)})
     note = "zero_variance: every unit has the same value"
     for estimand in ("mean_difference", "relative_lift"):

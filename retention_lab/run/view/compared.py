@@ -118,7 +118,7 @@ def _side(side: Side, tongue: Tongue | None, language: str) -> SideView:
 def _result(found: ResultDifference, tongue: Tongue | None, language: str) -> ResultView:
     row = found.row
     shown = _measure(row, tongue)
-    signed = dataclasses.replace(shown, signed=True)
+    signed = dataclasses.replace(shown, signed=True, digits=None)
     group = say(language, "compare.everyone")
     if row.segment is not None:
         column = tongue.metric(row.segment) if tongue else row.segment

@@ -1,0 +1,250 @@
+"""Plots: what they draw, that they are pure, and that their SVG is the same everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.axes import Axes
+from run.sample import Case, coupon, email, harm, mismatch
+
+from retention_lab.experiment.load import parse, validate
+from retention_lab.experiment.spec import Spec
+from retention_lab.figures import arms_plot, effect_plot, segment_plot, split_plot, style
+from retention_lab.figures.style import blank_axes, colours, ems, wrap
+from retention_lab.figures.svg import standalone, svg_text
+from retention_lab.results import Results, Row
+
+PLOTS = (effect_plot, segment_plot, arms_plot, split_plot)
+
+
+def spec_of(case: Case) -> Spec:
+    return validate(*parse(case.spec))
+
+
+def drawn(plot: Callable[..., Axes], case: Case, **wanted: Any) -> Axes:
+    return plot(case.results, spec_of(case), ax=blank_axes(), **wanted)
+
+
+def words(ax: Axes) -> list[str]:
+    return [t.get_text() for t in ax.texts]
+
+
+def verticals(ax: Axes) -> set[float]:
+    """Where vertical strokes stand."""
+    found = set()
+    for collection in ax.collections:
+        for path in collection.get_paths():
+            (x0, y0), (x1, y1) = path.vertices[0], path.vertices[-1]
+            if len(path.vertices) == 2 and x0 == x1 and y0 != y1:
+                found.add(float(x0))
+    return found
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_given_axes_are_drawn_into_and_returned(plot: Callable[..., Axes]) -> None:
+    ax, case = blank_axes(), email()
+    assert plot(case.results, spec_of(case), ax=ax) is ax
+    assert ax.texts
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_without_axes_a_pyplot_figure_is_made(plot: Callable[..., Axes]) -> None:
+    plt.close("all")
+    ax = plot(email().results.rows, spec_of(email()))
+    assert plt.get_fignums() == [ax.get_figure(root=True).number]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_plots_change_nothing_but_the_axes(plot: Callable[..., Axes]) -> None:
+    case, before = email(), dict(mpl.rcParams)
+    drawn(plot, case)
+    assert case.results == email().results
+    assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == []
+
+
+def test_every_arm_is_labelled_with_its_effect() -> None:
+    shown = words(drawn(effect_plot, email(), metric="visit"))
+    assert " ".join(shown[:2]) == "Visit rate (two weeks): relative lift over “No e-mail”"
+    assert {"Men's e-mail", "+72.1% (+64.1 to +80.7)", "Women's e-mail"} <= set(shown)
+    assert "+42.6% (+35.6 to +50.0)" in shown
+    assert "no difference" in shown
+
+
+def test_chinese_labels_and_values() -> None:
+    shown = words(drawn(effect_plot, email(), language="zh"))
+    assert {"男装邮件", "+72.1%（+64.1 至 +80.7）", "无差异"} <= set(shown)
+
+
+def test_zero_line_and_margin_stand_at_their_values() -> None:
+    ax = drawn(effect_plot, email(), metric="unsubscribed", estimand="mean_difference")
+    assert {0.0, 0.005} <= verticals(ax)
+    assert "allowed: +0.50 points" in words(ax)
+    assert 0.005 not in verticals(drawn(effect_plot, email(), metric="unsubscribed"))
+
+
+def test_a_margin_of_a_primary_metric_is_what_is_worth_having() -> None:
+    case = email()
+    spec = case.spec.replace(
+        "proportion, role: primary}", "proportion, role: primary, margin: 0.1}"
+    )
+    changed = dataclasses.replace(case, spec=spec)
+    ax = drawn(effect_plot, changed, metric="visit", estimand="mean_difference")
+    assert 0.1 in verticals(ax)
+    assert any(w.startswith("worth having") for w in words(ax))
+
+
+def test_a_hollow_dot_includes_no_difference() -> None:
+    ax = drawn(effect_plot, coupon(), metric="repurchase_30d")
+    assert {line.get_markerfacecolor() for line in ax.lines} == {"white"}
+    ax = drawn(effect_plot, email(), metric="visit")
+    assert "white" not in {line.get_markerfacecolor() for line in ax.lines}
+
+
+def test_a_ratio_is_plotted_by_its_own_estimand() -> None:
+    shown = words(drawn(effect_plot, email(), metric="spend_per_visit", estimand="mean_difference"))
+    assert "Men's e-mail" in shown
+    assert "+1.6 (−0.3 to +3.5)" in shown
+
+
+def test_an_effect_without_an_estimate_says_why() -> None:
+    shown = words(drawn(effect_plot, harm(), metric="big_spender"))
+    assert "Every unit has the same value" in shown
+
+
+def test_an_open_interval_ends_in_an_arrow() -> None:
+    row = Row(
+        analysis="ab",
+        metric="visit",
+        estimand="relative_lift",
+        arm="Mens E-Mail",
+        baseline="No E-Mail",
+        estimate=0.5,
+        ci_low=0.1,
+    )
+    ax = effect_plot([row], spec_of(email()), ax=blank_axes())
+    assert ">" in {line.get_marker() for line in ax.lines}
+    assert "+50.0% (+10.0 to no bound)" in words(ax)
+
+
+def test_nothing_to_show_is_said() -> None:
+    for plot in PLOTS:
+        ax = plot(Results.of([]), spec_of(email()), ax=blank_axes())
+        assert "Nothing to show" in words(ax)
+
+
+def test_segments_keep_their_order_and_say_what_is_hidden() -> None:
+    shown = words(drawn(segment_plot, email(), segment="history_segment"))
+    levels = [w for w in shown if w[1:2] == ")"]
+    assert levels == sorted(levels)
+    assert len(levels) == 7
+    assert shown[shown.index("7) $1,000 +") + 1] == "too few customers to show"
+    assert "22,970 customers" in shown
+
+
+def test_levels_of_all_arms() -> None:
+    shown = words(drawn(arms_plot, email()))
+    assert {"No e-mail", "10.62% (10.20 to 11.03)"} <= set(shown)
+
+
+def test_split_against_plan() -> None:
+    ax = drawn(split_plot, mismatch())
+    assert "10,211 (51.8%; planned 50.0%)" in words(ax)
+    assert [p.get_width() for p in ax.patches] == [10211, 9488]
+
+
+def test_hidden_arms_are_not_drawn_as_empty() -> None:
+    rows = [
+        Row(analysis="quality", estimand="units", arm="No E-Mail", estimate=500, n=500),
+        Row(analysis="quality", estimand="units", arm="Mens E-Mail", note="suppressed: too few"),
+    ]
+    shown = words(split_plot(rows, spec_of(email()), ax=blank_axes()))
+    assert "too few customers to show" in shown
+    assert not any("100.0%" in w for w in shown)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("plot", PLOTS)
+def test_an_svg_is_the_same_every_time_and_on_every_machine(
+    plot: Callable[..., Axes], language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = svg_text(drawn(plot, coupon(), language=language))
+    assert svg_text(drawn(plot, coupon(), language=language)) == first
+    monkeypatch.setattr(style, "families", lambda: ("DejaVu Sans",))
+    assert svg_text(drawn(plot, coupon(), language=language)) == first
+    assert "DejaVu" not in first
+    assert "date" not in first
+    assert "<metadata" not in first
+
+
+def test_text_stays_text_and_markup_is_escaped() -> None:
+    case = mismatch()
+    svg = svg_text(drawn(segment_plot, case))
+    tree = ET.fromstring(svg)
+    texts = [e.text for e in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert "<img src=x onerror=alert(3)>" in texts
+    assert "<script" not in svg
+    assert not list(tree.iter("{http://www.w3.org/2000/svg}script"))
+    zh = svg_text(drawn(effect_plot, email(), language="zh"))
+    assert ">男装邮件<" in zh
+
+
+def test_dollar_signs_are_not_mathematics() -> None:
+    assert "1) $0 - $100" in svg_text(drawn(segment_plot, email(), segment="history_segment"))
+
+
+def test_an_svg_describes_itself_and_its_ids_do_not_clash() -> None:
+    a, b = (svg_text(drawn(effect_plot, email()), name) for name in ("one", "two"))
+    assert 'role="img" aria-labelledby="one-title"' in a
+    assert "+72.1% (+64.1 to +80.7)</title>" not in a
+    title = ET.fromstring(a).find("{http://www.w3.org/2000/svg}title")
+    assert title is not None
+    assert "Men's e-mail; +72.1% (+64.1 to +80.7)" in str(title.text)
+    ids = [{e.get("id") for e in ET.fromstring(s).iter() if e.get("id")} for s in (a, b)]
+    assert ids[0].isdisjoint(ids[1])
+
+
+def test_a_file_of_its_own_names_its_fonts() -> None:
+    svg = standalone(svg_text(drawn(effect_plot, email())))
+    assert svg.startswith("<?xml")
+    assert "PingFang SC" in svg
+    ET.fromstring(svg)
+
+
+def test_arms_keep_their_colours_and_control_is_grey() -> None:
+    tint = colours(["no", *map(str, range(8))])
+    assert tint["no"] == style.CONTROL
+    assert len(set(tint.values())) == 7
+
+
+def test_wrapping_counts_wide_characters_and_keeps_marks_with_their_words() -> None:
+    assert ems("优惠券") == 3
+    lines = wrap("满 49 美元免运费，并附创始人亲笔感谢卡，感谢老客户", 10, 3)
+    assert all(ems(line) <= 10 for line in lines)
+    assert not any(line.startswith("，") for line in lines)
+    assert wrap("word " * 30, 10)[-1].endswith("…")
+    assert wrap("", 10) == [""]
+
+
+def test_ticks_have_room() -> None:
+    for scale in (1e-6, 1.0, 1e9):
+        rows = [
+            dataclasses.replace(
+                r,
+                estimate=(r.estimate or 0) * scale,
+                ci_low=(r.ci_low or 0) * scale,
+                ci_high=(r.ci_high or 0) * scale,
+            )
+            for r in email().results.where(metric="spend", estimand="mean_difference").rows
+        ]
+        ax = effect_plot(rows, spec_of(email()), "spend", "mean_difference", ax=blank_axes())
+        ticks = [t.get_text() for t in ax.texts if t.get_gid() == "tick"]
+        assert 2 <= len(ticks) <= 7
+        assert len(set(ticks)) == len(ticks)

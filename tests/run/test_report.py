@@ -1,0 +1,285 @@
+"""Reports: what they say, that they need nothing else, and that user text stays text."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from run.sample import CASES, Case, coupon, email, harm, mismatch, write
+
+from retention_lab.errors import RunError
+from retention_lab.results import Results
+from retention_lab.run.compare import compare
+from retention_lab.run.report import comparison_html, write_reports
+
+
+class _Page(HTMLParser):
+    """Collects tags with attributes, and the text a reader sees."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._style = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._style = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._style:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).replace("\u00a0", " ").split())
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+Make = Callable[[], Case]
+
+
+@pytest.fixture(scope="module")
+def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Make], dict[str, _Page]]:
+    """page_of(make): the pages of one of the sample's cases, written once for all tests."""
+
+    @functools.cache
+    def written(make: Make) -> dict[str, _Page]:
+        return pages(make(), tmp_path_factory.mktemp(make.__name__))
+
+    return written
+
+
+PageOf = Callable[[Make], dict[str, _Page]]
+
+
+def pages(case: Case, tmp_path: Path, **more: object) -> dict[str, _Page]:
+    folder = write(case, tmp_path, **more)
+    found = {p.name.split(".")[1]: p.read_text(encoding="utf-8") for p in write_reports(folder)}
+    return {language: _Page(html) for language, html in found.items()}
+
+
+def test_one_page_a_language_and_every_figure_is_kept(tmp_path: Path) -> None:
+    folder = write(email(), tmp_path)
+    written = write_reports(folder)
+    assert [p.name for p in written] == ["report.en.html", "report.zh.html"]
+    figures = {p.name for p in (folder / "figures").iterdir()}
+    assert {"effects.en.svg", "effects.zh.svg", "split.en.svg", "levels.zh.svg"} <= figures
+    assert {"segment-1.en.svg", "segment-2.en.svg", "metric-unsubscribed.en.svg"} <= figures
+
+
+def test_languages_of_the_file_are_honoured(tmp_path: Path) -> None:
+    case = email()
+    only = case.spec.replace("report:\n", "report:\n  languages: [zh]\n")
+    folder = write(Case(case.name, only, case.results, case.verdict), tmp_path)
+    assert [p.name for p in write_reports(folder)] == ["report.zh.html"]
+    assert "report.en.html" not in (folder / "report.zh.html").read_text(encoding="utf-8")
+
+
+def test_ship_says_what_how_sure_and_on_what(page_of: PageOf) -> None:
+    en, zh = page_of(email).values()
+    assert "Ship Ship “Men's e-mail”." in en.text
+    assert "goes up by 72.1%, from 10.62% with “No e-mail” to 18.28%" in en.text
+    assert "between +64.1% and +80.7% (95% interval)" in en.text
+    assert "less than 1 in 1,000 tests (p < 0.001)" in en.text
+    assert "64,000 in 3 arms" in en.text
+    assert "As planned (p = 0.90)" in en.text
+    assert "dataset hillstrom" in en.text
+    assert "上线 上线“男装邮件”。" in zh.text
+    assert "真实变化介于 +64.1% 与 +80.7% 之间（95% 置信区间）" in zh.text
+
+
+def test_keep_running_says_why_and_does_not_claim_an_effect(page_of: PageOf) -> None:
+    en = page_of(coupon)["en"]
+    assert "Keep the test running." in en.text
+    assert "It cannot be ruled out yet that Unsubscribed within 30 days gets worse." in en.text
+    assert "1,809 customers whose window had not ended" in en.text
+    assert "data up to the end of 15 January 2026" in en.text
+    assert "37 customers without a value" in en.text
+    assert "The arms did not differ before the test beyond chance." in en.text
+
+
+def test_an_unclear_effect_may_be_luck(tmp_path: Path) -> None:
+    case = coupon()
+    reasons = tuple(r for r in case.verdict.reasons if r.code == "primary_unclear")
+    verdict = type(case.verdict)("keep_running", None, reasons)
+    en = pages(Case(case.name, case.spec, case.results, verdict), tmp_path)["en"]
+    assert "that may be luck" in en.text
+    assert "The interval includes no change at all." in en.text
+
+
+def test_invalid_shows_the_split_first_and_warns_before_every_number(page_of: PageOf) -> None:
+    en = page_of(mismatch)["en"]
+    assert "Do not use this result." in en.text
+    assert "Not at all." in en.text
+    assert "Not as planned (p < 0.001)" in en.text
+    assert en.text.count("do not act on them") == 2
+    assert en.text.index("Customers by arm") < en.text.index("Why this verdict")
+
+
+def test_stop_names_the_harm(page_of: PageOf) -> None:
+    en = page_of(harm)["en"]
+    assert "It does harm: Unsubscribe rate got worse." in en.text
+    assert "between +1.00 and +1.60 points" in en.text
+
+
+def test_the_arm_not_chosen_is_explained(tmp_path: Path) -> None:
+    case = email()
+    numbers = {**case.verdict.reasons[2].numbers, "arm": "Womens E-Mail"}
+    harmed = type(case.verdict.reasons[2])("guardrail_harmed", numbers)
+    verdict = type(case.verdict)("ship", "Mens E-Mail", (*case.verdict.reasons, harmed))
+    en = pages(Case(case.name, case.spec, case.results, verdict), tmp_path)["en"]
+    assert "“Women's e-mail” is no option: with it, Unsubscribe rate gets worse." in en.text
+
+
+def test_every_null_has_its_reason(page_of: PageOf) -> None:
+    en, zh = page_of(harm).values()
+    assert "Every unit has the same value" in en.text
+    assert "所有客户的取值相同，无从比较。" in zh.text
+
+
+def test_suppressed_groups_are_said(page_of: PageOf) -> None:
+    en = page_of(email)["en"]
+    assert "Hidden, because a group is too small: 7) $1,000 +." in en.text
+    assert "Groups with fewer than 20 customers are hidden." in en.text
+
+
+def test_a_blocked_segment_has_words_instead_of_a_figure(tmp_path: Path) -> None:
+    case = email()
+    note = "post_treatment: the arms differ in 'zip_code' beyond chance"
+    rows = [
+        dataclasses.replace(
+            r, estimate=None, std_error=None, ci_low=None, ci_high=None, p_value=None, note=note
+        )
+        if r.segment == "zip_code"
+        else r
+        for r in case.results.rows
+    ]
+    found = pages(Case(case.name, case.spec, Results.of(rows), case.verdict), tmp_path)
+    assert "The arms differ in 'zip_code' beyond chance" in found["en"].text
+    assert "分群可能已受实验影响" in found["zh"].text
+
+
+def test_only_methods_that_were_used(page_of: PageOf) -> None:
+    en = page_of(email)["en"]
+    assert all(name in en.text for name in ("Welch", "Fieller", "Holm", "delta method", "Fabijan"))
+    assert "Lin (2013)" not in en.text
+    assert "A window counts from" not in en.text
+    assert "A window counts from" in page_of(coupon)["en"].text
+
+
+def test_provenance(tmp_path: Path) -> None:
+    more = {"overrides": {"inference.alpha": 0.1}, "mlflow": {"run_id": "f00ba4"}}
+    en = pages(email(), tmp_path, **more)["en"]
+    assert "inference.alpha = 0.1" in en.text
+    assert "90% intervals" in en.text
+    assert "commit ab8d12b000" in en.text
+    assert "run f00ba4 in experiment hillstrom-email" in en.text
+    assert "573789db" in en.text
+
+
+@pytest.mark.parametrize("make", CASES, ids=lambda c: c.__name__)
+def test_pages_need_nothing_else(make: Make, page_of: PageOf) -> None:
+    for page in page_of(make).values():
+        assert not page.named("script")
+        assert not page.named("iframe")
+        for _, attrs in page.tags:
+            links = [attrs.get(k) or "" for k in ("src", "href", "xlink:href")]
+            assert not any(re.match(r"(https?:)?//", link) for link in links)
+        policy = [m for m in page.named("meta") if m.get("http-equiv")]
+        assert "default-src 'none'" in str(policy[0]["content"])
+
+
+@pytest.mark.parametrize("make", CASES, ids=lambda c: c.__name__)
+def test_pages_are_sound(make: Make, page_of: PageOf) -> None:
+    for language, page in page_of(make).items():
+        assert page.named("html")[0]["lang"] == {"en": "en", "zh": "zh-CN"}[language]
+        ids = [a["id"] for _, a in page.tags if a.get("id")]
+        assert len(ids) == len(set(ids))
+        wanted = {a["aria-labelledby"] for _, a in page.tags if a.get("aria-labelledby")}
+        assert wanted <= set(ids)
+        assert len(page.named("h1")) == 1
+        assert len(page.named("caption")) == len(page.named("table"))
+        assert len(page.named("svg")) >= 4
+        assert not re.search(r"\bNone\b|\bnan\b|\{\w+\}", page.text)
+
+
+def test_markup_of_a_user_is_text_everywhere(tmp_path: Path) -> None:
+    folder = write(mismatch(), tmp_path)
+    written = write_reports(folder)
+    for path in [*written, *(folder / "figures").iterdir()]:
+        text = path.read_text(encoding="utf-8")
+        assert "<script" not in text
+        assert "<img" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in written[0].read_text(encoding="utf-8")
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    folder = write(coupon(), tmp_path)
+    first = [p.read_bytes() for p in write_reports(folder)]
+    assert [p.read_bytes() for p in write_reports(folder)] == first
+
+
+def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a run folder"):
+        write_reports(tmp_path)
+
+
+def test_the_kernel_stays_light() -> None:
+    code = (
+        "import sys, retention_lab.run.report, retention_lab.run.index\n"
+        "print([m for m in ('mlflow', 'papermill', 'nbformat', 'seaborn', 'scipy')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reports_are_quick(tmp_path: Path) -> None:
+    """Two languages of a run with ten figures, in processor time, imports excluded."""
+    folder = write(email(), tmp_path)
+    write_reports(folder)
+    start = time.process_time()
+    write_reports(folder)
+    assert time.process_time() - start < 3.0  # 1.2 s on a quiet machine of 2026
+
+
+def _with_id(folder: Path) -> Path:
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "run_id": folder.name}))
+    return folder
+
+
+def test_a_comparison_says_what_differs(tmp_path: Path) -> None:
+    a = _with_id(write(mismatch(), tmp_path / "a"))
+    case = mismatch()
+    rows = [r for r in case.results.rows if r.segment is None]
+    spec = case.spec.replace("role: primary}", "role: primary, direction: decrease}")
+    changed = Case(case.name, spec, type(case.results).of(rows), case.verdict)
+    b = _with_id(write(changed, tmp_path / "b"))
+    for language, said in (("en", "experiment file"), ("zh", "实验文件")):
+        html = comparison_html(compare(a, b), language)
+        assert "<script" not in html
+        assert "<img" not in html
+        page = _Page(html)
+        assert said in page.text
+        assert "metrics.repurchased.direction" in page.text
+        assert "30 days <script>alert(2)</script>" in page.text
+    same = _Page(comparison_html(compare(a, a)))
+    assert "The two runs read the same data in the same way." in same.text
+    assert "No estimate differs" in same.text
