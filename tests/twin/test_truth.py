@@ -149,6 +149,7 @@ def test_a_window_beyond_the_horizon_is_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_200)
 def test_intervals_cover_the_truth_as_often_as_they_say():
     """1,000 seeds; the share of |z| < 1.96 within 4.5 Monte-Carlo standard errors of 95%."""
     seeds = 1_000
