@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -142,10 +143,26 @@ class Results:
         return len(self.rows)
 
     def _repr_html_(self) -> str:
-        frame = self.frame
-        shown = frame.loc[:, frame.notna().any()]
-        html: str = shown.to_html(index=False, na_rep="", float_format="{:.6g}".format, escape=True)
-        return html
+        """The table in a notebook; what all rows share stands above it, what is empty nowhere."""
+        values = {c: [getattr(r, c) for r in self.rows] for c in COLUMNS}
+        values = {c: v for c, v in values.items() if any(x is not None for x in v)}
+        shared = [c for c, v in values.items() if len(v) > 1 and len(set(v)) == 1]
+        columns = [c for c in values if c not in shared]
+        said = "; ".join(f"{c}: {html.escape(_shown(values[c][0]))}" for c in shared)
+        head = "".join(f"<th>{c}</th>" for c in columns)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(_shown(getattr(r, c)))}</td>' for c in columns)}</tr>"
+            for r in self.rows
+        )
+        caption = f"<caption style='text-align: left'>{said}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _shown(value: Any) -> str:
+    """A value in a notebook's table: five significant digits, nothing where there is nothing."""
+    if value is None:
+        return ""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
