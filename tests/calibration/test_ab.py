@@ -95,7 +95,10 @@ def assert_share(hits, count, nominal, what):
     assert abs(share - nominal) <= SIGMAS * error, f"{what}: {share:.4f} +- {error:.4f}"
 
 
-@pytest.fixture(params=[200, pytest.param(2000, marks=pytest.mark.slow)])
+SLOW = [pytest.mark.slow, pytest.mark.timeout(7200)]
+
+
+@pytest.fixture(params=[200, pytest.param(2000, marks=SLOW)])
 def count(request):
     return request.param
 
