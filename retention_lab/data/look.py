@@ -38,6 +38,7 @@ class UnitLook:
     later: int
     mature: dict[int, int]
     values: dict[str, ValueLook]
+    levels: dict[str, int]  # by segment, in the arm that has most
 
 
 def look_at_units(
@@ -49,6 +50,7 @@ def look_at_units(
     at: str | None,
     end: int | None,
     columns: Sequence[Column],
+    segments: Sequence[str],
 ) -> UnitLook:
     """One scan of the table `ref`, by arm. `end` is the end of as_of in microseconds UTC."""
     fractional = source.fractional(ref)
@@ -74,6 +76,7 @@ def look_at_units(
             f"count(*) filter ({infinite}) as infinite_{i}",
             f"count(*) filter ({odd}) as odd_{i}",
         ]
+    wanted += [f"count(distinct {quoted(s)}) as levels_{i}" for i, s in enumerate(segments)]
     rows = source.query(f"select {', '.join(wanted)} from t group by 1", t=ref)
 
     def total(name: str) -> int:
@@ -102,6 +105,9 @@ def look_at_units(
             )
             for i, c in enumerate(own)
         },
+        levels={
+            s: max((int(r[f"levels_{i}"]) for r in rows), default=0) for i, s in enumerate(segments)
+        },
     )
 
 
@@ -118,15 +124,6 @@ def repeated_units(source: Source, ref: str, unit: str, arm: str) -> tuple[int, 
         t=ref,
     )[0]
     return int(found["repeated"]), int(found["crossed"])
-
-
-def level_counts(source: Source, ref: str, segments: Sequence[str]) -> dict[str, int]:
-    """How many different levels each segment column has."""
-    if not segments:
-        return {}
-    wanted = ", ".join(f"count(distinct {quoted(s)}) as s{i}" for i, s in enumerate(segments))
-    found = source.query(f"select {wanted} from t", t=ref)[0]
-    return {s: int(found[f"s{i}"]) for i, s in enumerate(segments)}
 
 
 def has_event_after(

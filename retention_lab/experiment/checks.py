@@ -11,7 +11,6 @@ from retention_lab.data.look import (
     UnitLook,
     event_faults,
     has_event_after,
-    level_counts,
     look_at_units,
     repeated_units,
 )
@@ -86,13 +85,14 @@ class Checker:
         look = look_at_units(
             self.source, ref, arm=self.design.arm, unit=self.design.unit,
             at=main.at if main else None, end=end, columns=columns,
+            segments=self.spec.segments,
         )  # fmt: skip
         self.look = look
         self._rows(ref, look)
         self._stop()
         self._arms(look.by_arm, look.rows)
         self._units(ref, look)
-        self._levels(ref)
+        self._levels(look)
         self._values(look, columns)
         self._event_rows(ref, main)
         self._maturity(look, end, columns)
@@ -272,13 +272,10 @@ class Checker:
         if not repeated:
             self._note("unique", f"every {unit!r} stands in one row and one arm")
 
-    def _levels(self, ref: str) -> None:
-        counts = level_counts(self.source, ref, self.spec.segments)
-        for segment, count in counts.items():
+    def _levels(self, look: UnitLook) -> None:
+        for segment, count in look.levels.items():
             if count > MOST_LEVELS:
-                self.fatal.append(
-                    f"segments: {segment!r} has {count:,} levels; the most is {MOST_LEVELS}"
-                )
+                self.fatal.append(f"segments: {segment!r} has more than {MOST_LEVELS} levels")
 
     def _values(self, look: UnitLook, columns: tuple[Column, ...]) -> None:
         for c in columns:
