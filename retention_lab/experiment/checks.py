@@ -74,7 +74,7 @@ class Checker:
         events = {n: (t, self.source.columns(t.table)) for n, t in self.data.events.items()}
         refs = {name: ref, **{f"events.{n}": t.table for n, (t, _) in events.items()}}
         self.inputs = tuple(Input(n, r, self.source.files(r)) for n, r in refs.items())
-        self.needed = needs(self.spec, tuple(known) if main is None else ())
+        self.needed = needs(self.spec, tuple(known))
         columns = all_columns(self.needed)
         self._columns(name, ref, known, main, columns)
         for event, (table, kinds) in events.items():
