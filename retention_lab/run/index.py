@@ -172,8 +172,12 @@ def _because(verdict: Verdict, spec: Spec, language: str) -> str:
     reasons = decisive(verdict)
     if not reasons or verdict.decision == "ship":
         return ""
-    metric = metric_label(spec, reasons[0].numbers.get("metric"), language)
-    return say(language, f"because.{reasons[0].code}", metric=metric)
+    numbers = reasons[0].numbers
+    words = {
+        "metric": metric_label(spec, numbers.get("metric"), language),
+        "arm": label(spec, numbers.get("arm"), language),
+    }
+    return say(language, f"because.{reasons[0].code}", **words)
 
 
 def _effect(verdict: Verdict, spec: Spec, language: str) -> Effect | None:

@@ -109,7 +109,7 @@ class _Draw:
         if self.about_split:
             return self._svg("why", split_plot)
         focus = focus_of(self.source)
-        metric = focus.metric if focus else self.source.spec.primary[0]
+        metric = focus.metric if focus else next(iter(self.source.spec.primary), "")
         as_difference = guards(self.source, focus)
         return self._svg(
             "effects", effect_plot, metric=metric, **self._scale(metric, as_difference)

@@ -17,7 +17,7 @@ import pytest
 from run.sample import CASES, Case, coupon, email, harm, mismatch, write
 
 from retention_lab.errors import RunError
-from retention_lab.results import Results
+from retention_lab.results import Reason, Results, Verdict
 from retention_lab.run.compare import compare
 from retention_lab.run.report import comparison_html, write_reports
 
@@ -107,7 +107,7 @@ def test_ship_says_what_how_sure_and_on_what(page_of: PageOf) -> None:
 def test_keep_running_says_why_and_does_not_claim_an_effect(page_of: PageOf) -> None:
     en = page_of(coupon)["en"]
     assert "Keep the test running." in en.text
-    assert "It cannot be ruled out yet that Unsubscribed within 30 days gets worse." in en.text
+    assert "it cannot be ruled out yet that Unsubscribed within 30 days gets worse." in en.text
     assert "1,809 customers whose window had not ended" in en.text
     assert "data up to the end of 15 January 2026" in en.text
     assert "37 customers without a value" in en.text
@@ -134,8 +134,29 @@ def test_invalid_shows_the_split_first_and_warns_before_every_number(page_of: Pa
 
 def test_stop_names_the_harm(page_of: PageOf) -> None:
     en = page_of(harm)["en"]
-    assert "It does harm: Unsubscribe rate got worse." in en.text
+    assert "“One mail a day” does harm: Unsubscribe rate gets worse." in en.text
+    assert "goes up by 1.30 points" in en.text
     assert "between +1.00 and +1.60 points" in en.text
+
+
+def test_a_primary_metric_without_a_result_is_invalid_and_says_why(tmp_path: Path) -> None:
+    case = harm()
+    note = "zero_variance: every unit has the same value"
+    numbers = {"metric": "big_spender", "arm": "daily", "note": note}
+    verdict = Verdict("invalid", None, (Reason("primary_no_result", numbers),))
+    spec = case.spec.replace("role: primary", "role: secondary").replace(
+        "big_spender, kind: proportion", "big_spender, kind: proportion, role: primary"
+    )
+    en = pages(Case(case.name, spec, case.results, verdict), tmp_path)["en"]
+    assert "Spent over $500 could not be estimated." in en.text
+    assert "no result. Every unit has the same value" in en.text
+
+
+def test_a_run_from_saved_reductions_says_so(tmp_path: Path) -> None:
+    case = harm()
+    spec = case.spec.replace('units: "mails.parquet"', 'moments: "east.parquet"')
+    en = pages(Case(case.name, spec, case.results, case.verdict), tmp_path)["en"]
+    assert "Saved summaries of the data" in en.text
 
 
 def test_the_arm_not_chosen_is_explained(tmp_path: Path) -> None:

@@ -94,9 +94,13 @@ def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
     verdict = source.verdict
     reasons = decisive(verdict)
     if reasons and verdict.decision != "ship":
-        metric = tongue.metric(reasons[0].numbers.get("metric"))
-        return tongue.say(f"because.{reasons[0].code}", metric=metric)
-    said = [_effect(tongue, focus)] if focus else []
+        numbers = reasons[0].numbers
+        words = {
+            "metric": tongue.metric(numbers.get("metric")),
+            "arm": tongue.arm(numbers.get("arm")),
+        }
+        return tongue.say(f"because.{reasons[0].code}", **words)
+    said = [_effect(source, tongue, focus)] if focus else []
     better = {r.numbers.get("arm") for r in verdict.reasons if r.code == "primary_better"}
     for code, key in (("guardrail_harmed", "other_harmed"), ("guardrail_unclear", "other_unsafe")):
         for r in verdict.reasons:
@@ -107,10 +111,10 @@ def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
     return tongue.joined(said)
 
 
-def _effect(tongue: Tongue, focus: Focus) -> str:
+def _effect(source: Source, tongue: Tongue, focus: Focus) -> str:
     """The effect in one sentence: from which level to which, and by how much."""
     kind = kind_of(tongue.spec, focus.metric)
-    row = focus.shown
+    row = focus.difference if guards(source, focus) else focus.shown
     estimate = row.estimate or 0.0
     what = "lift" if row.estimand == "relative_lift" else "difference"
     shown = measure("lift" if what == "lift" else "difference", kind, row.ci_low, row.ci_high)
@@ -149,7 +153,7 @@ def _sure(source: Source, tongue: Tongue, focus: Focus | None) -> tuple[str, ...
     between = tongue.say("sure.between", low=low, high=high, level=level_of(source.spec))
     zero = tongue.say("sure.excludes_zero" if focus.clear else "sure.includes_zero")
     p = row.p_adjusted if row.p_adjusted is not None else row.p_value
-    said = [_effect(tongue, focus)] if source.verdict.decision != "ship" else []
+    said = [_effect(source, tongue, focus)] if source.verdict.decision != "ship" else []
     said.append(tongue.joined([between, zero]))
     if p is not None:
         said.append(tongue.say("sure.luck", chance=chance(p, tongue.language), p=p_text(p)))
@@ -198,6 +202,8 @@ def _period(source: Source, tongue: Tongue) -> str:
         "date": date_text(spec.data.as_of, tongue.language),
         "window": window_text(window, tongue.language) if window else "",
     }
+    if spec.data.moments:
+        return tongue.say("rests.moments")
     if spec.data.as_of and window:
         return tongue.say("rests.as_of_window", **words)
     if spec.data.as_of:
