@@ -12,6 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from asking import ask, project
+
+__all__ = ["ask", "project"]  # fixtures of the command line
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared" / "data"

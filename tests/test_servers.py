@@ -1,0 +1,51 @@
+"""A command that starts a server in; what this process would become out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from asking import Ask
+
+from retention_lab import servers
+
+
+@pytest.fixture
+def became(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command that this process would have become."""
+    command: list[str] = []
+
+    def execv(program: str, words: list[str]) -> None:
+        command[:] = words
+        raise SystemExit(0)
+
+    monkeypatch.setattr(servers.os, "execv", execv)
+    return command
+
+
+def test_ui_is_a_light_server_for_this_machine_alone(
+    ask: Ask, became: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "true")
+    assert ask("ui", "--port", "5999").status == 0
+    said = " ".join(became)
+    assert "-m mlflow server --host 127.0.0.1 --port 5999 --workers 1" in said
+    assert f"--backend-store-uri sqlite:///{project / 'mlflow.db'}" in said
+    assert servers.os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_ui_says_where_the_records_are_if_they_are_elsewhere(
+    ask: Ask, became: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@mlflow.example.com")
+    answer = ask("ui")
+    assert answer.status == 1
+    assert "mlflow.example.com" in answer.err
+    assert "secret" not in answer.err
+    assert became == []
+
+
+def test_lab_is_for_this_machine_alone(ask: Ask, became: list[str], project: Path) -> None:
+    assert ask("lab").status == 0
+    assert "-m jupyter lab --ServerApp.ip=127.0.0.1" in " ".join(became)
+    assert f"--ServerApp.root_dir={project}" in became
