@@ -214,16 +214,16 @@ def _axis(
     ticks = _ticks(span, region, tick, factor)
     strokes(ax, _through([at for at, _ in ticks], bands), color="white", lw=1.2, zorder=1)
     for at, text in ticks:
-        write(ax, at, y + 0.5, text, False, ha="center", color=MUTED, fontsize=SMALL, gid="tick")
+        centre, _ = _inside(ax, at, text)
+        place = {"ha": "center", "color": MUTED, "fontsize": SMALL, "gid": "tick"}
+        write(ax, centre, y + 0.5, text, False, **place)
     y += 1
     taken: list[tuple[float, float, float]] = []
-    left, right = ax.get_xlim()
     for line in lines:
         colour = ALERT if line.alert else INK
         style = (0, (3, 1.5)) if line.alert else "-"
         strokes(ax, _through([line.at], bands), color=colour, lw=1.4, ls=style, zorder=2)
-        half = ems(line.text) * SMALL / FONT / EMS * (right - left) / 2
-        centre = min(max(line.at, left + half), right - half)
+        centre, half = _inside(ax, line.at, line.text)
         row = 0.0
         while any(r == row and a < centre + half and centre - half < b for a, b, r in taken):
             row += 0.85
@@ -231,6 +231,13 @@ def _axis(
         foot = y + 0.4 + row
         write(ax, centre, foot, line.text, False, ha="center", color=colour, fontsize=SMALL)
     return y + max((row + 0.9 for _, _, row in taken), default=0)
+
+
+def _inside(ax: Axes, at: float, text: str) -> Pair:
+    """The middle of a small text near `at` that keeps it inside the axes, and half its width."""
+    left, right = ax.get_xlim()
+    half = ems(text) * SMALL / FONT / EMS * (right - left) / 2
+    return min(max(at, left + half), right - half), half
 
 
 def _through(values: Sequence[float], bands: Sequence[Pair]) -> list[tuple[Pair, Pair]]:
