@@ -1,11 +1,12 @@
 # `make demo` and `make test` need Python 3.11 or later, make and PyPI; they make .venv themselves.
-# PYTHON=/path/to/python chooses the Python; EXTRA flags of pytest go into PYTEST_ARGS.
+# PYTHON=/path/to/python chooses the Python; PYTEST_ARGS are further flags of pytest.
 
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?= -n 2
+LOCK ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench bench-large calibration lock clean
@@ -61,16 +62,16 @@ format: $(STAMP) ## Mend formatting and what the linter can mend
 bench: $(STAMP) ## Measure against peers and hand-written SQL, side by side (10M rows)
 	$(BIN)/python -m benchmarks.run
 
-bench-large: $(STAMP) ## The same, and 100M rows (3 GB of disk in the cache folder)
+bench-large: $(STAMP) ## The same, and 100M rows (1 GB of disk in the cache folder)
 	$(BIN)/python -m benchmarks.run --large
 
 calibration: $(STAMP) ## Size, coverage and power over many simulations (slow)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 # Narwhals prints warnings at exit with DuckDB 2.0.0, so the lock stays below; the code takes both.
-lock: $(STAMP) ## Write requirements.lock anew from pyproject.toml
+lock: $(STAMP) ## Write requirements.lock from pyproject.toml; all newest: make lock LOCK=--upgrade
 	@echo 'duckdb<2' | $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
-	  --all-extras --group dev --upgrade --constraint - --no-emit-index-url --no-header \
+	  --all-extras --group dev $(LOCK) --constraint - --no-emit-index-url --no-header \
 	  --no-annotate --quiet --output-file requirements.lock
 	@git diff --stat -- requirements.lock
 

@@ -133,6 +133,7 @@ def _cpu(words: list[str], rounds: int) -> float:
 def show(results: dict[str, Any]) -> None:
     """Print the machine, and a table of what was measured against what was promised."""
     console = Console()
+    console = Console(width=max(console.width, 110))
     console.print(", ".join(f"{k} {v}" for k, v in results["machine"].items()), highlight=False)
     table = Table("what", "measured", "promised")
     for name in ("10M", "100M"):

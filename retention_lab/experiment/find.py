@@ -40,4 +40,7 @@ def find_files(typed: Sequence[str], root: Path) -> list[Path]:
             known = [p.stem for p in experiment_files(root)]
             hint = did_you_mean(entry, known) or f"; there are: {', '.join(known) or 'none yet'}"
             raise SpecError(f"there is no experiment {entry!r} in {root / 'experiments'}{hint}")
-    return list(dict.fromkeys(found))
+    once: dict[Path, Path] = {}
+    for file in found:
+        once.setdefault(file.absolute(), file)
+    return list(once.values())
