@@ -56,6 +56,7 @@ def units(rows: int) -> Path:
     regions = "[" + ", ".join(f"'{r}'" for r in REGIONS) + "]"
     with duckdb.connect() as connection:
         connection.execute("set preserve_insertion_order = false")
+        connection.execute("set enable_progress_bar = false")
         connection.execute("create macro draw(i, k) as hash(i * 16 + k) / 18446744073709551616.0")
         for start in range(0, rows, CHUNK):
             path = folder / f"part-{start // CHUNK:02d}.parquet"
