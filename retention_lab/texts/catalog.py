@@ -42,29 +42,33 @@ def say(language: str, key: str, **values: object) -> str:
 
 
 def _spaced(sentence: str, values: Mapping[str, object]) -> str:
-    """`sentence` with `values`, a space between a Chinese character and a Latin one or digit.
+    """`sentence` with `values`; between Chinese and Latin or digits a space, else none.
 
     Only where sentence and value meet: what a user wrote is left as it is.
     """
     text = ""
     for literal, name, _, _ in string.Formatter().parse(sentence):
         for piece in (literal, str(values[name]) if name else ""):
-            if text and piece and _foreign(text[-1], piece[0]):
-                text += " "
-            text += piece
+            text = _meet(text, piece) if text and piece else text + piece
     return text
 
 
-def _foreign(a: str, b: str) -> bool:
-    """Whether one of two characters is Chinese and the other a Latin letter or a digit."""
+def _meet(a: str, b: str) -> str:
+    """`a` and `b` joined with the space that their last and first characters want."""
+    x, y = a.rstrip(" ")[-1:], b.lstrip(" ")[:1]
+    if (_han(x) and _latin(y)) or (_latin(x) and _han(y)):
+        return f"{a.rstrip(' ')} {b.lstrip(' ')}"
+    if _han(x) and _han(y):
+        return a.rstrip(" ") + b.lstrip(" ")
+    return a + b
 
-    def han(c: str) -> bool:
-        return "\u4e00" <= c <= "\u9fff"
 
-    def latin(c: str) -> bool:
-        return c.isascii() and c.isalnum()
+def _han(c: str) -> bool:
+    return "\u4e00" <= c <= "\u9fff"
 
-    return (han(a) and latin(b)) or (latin(a) and han(b))
+
+def _latin(c: str) -> bool:
+    return c.isascii() and c.isalnum()
 
 
 def placeholders(text: str) -> set[str]:

@@ -72,4 +72,6 @@ def test_braces_of_a_user_are_text() -> None:
 def test_chinese_and_latin_meet_with_a_space() -> None:
     said = say("zh", "because.primary_unclear", metric="30 天复购率")
     assert "判断 30 天复购率是否" in said
+    between = say("zh", "sure.between", low="+0.43", high="+1.21 个百分点", level=95)
+    assert "介于 +0.43 与 +1.21 个百分点之间（95% 置信区间）" in between
     assert "判断 iPhone手机是否" in say("zh", "because.primary_unclear", metric="iPhone手机")
