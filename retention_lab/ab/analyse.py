@@ -197,7 +197,7 @@ class _Metric:
             cell = cells[arm]
             if cell is None:
                 continue
-            n, share = int(m.n[cell, i]), float(m.mean_x[cell, i])
+            n, share = int(m.n[cell, i]), m.mean(cell, column.name)
             if min(share, 1.0 - share) * n < FEW_EVENTS:
                 return f"few_events: an arm has fewer than {FEW_EVENTS} with or without the event"
         return None

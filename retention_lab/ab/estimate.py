@@ -15,11 +15,16 @@ EPS = float(np.finfo(np.float64).eps)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Level:
-    """An arm's mean or ratio: `estimate`, the `variance` of that estimate, from `n` units."""
+    """An arm's mean or ratio: `estimate`, the `variance` of that estimate, from `n` units.
+
+    `offset` is the estimate less a constant that all arms share: means of 1e12 differ in digits
+    that the estimate itself cannot hold.
+    """
 
     estimate: float
     variance: float
     n: int
+    offset: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,10 +55,10 @@ def mean_level(m: Moments, cell: int | None, column: str) -> Level:
         return Level(math.nan, math.nan, 0)
     i = m.pair(column)
     n = int(m.n[cell, i])
-    mean, spread = float(m.mean_x[cell, i]), float(m.comoment[cell, i])
+    mean, offset = m.mean(cell, column), float(m.mean_x[cell, i])
     if n < 2:
         return Level(mean if n else math.nan, math.nan, n)
-    return Level(mean, _variance(spread, n, mean) / n, n)
+    return Level(mean, _variance(float(m.comoment[cell, i]), n, mean) / n, n, offset)
 
 
 def ratio_level(m: Moments, cell: int | None, numerator: str, denominator: str) -> Level:
@@ -67,7 +72,8 @@ def ratio_level(m: Moments, cell: int | None, numerator: str, denominator: str) 
         return Level(math.nan, math.nan, 0)
     xx, yy, xy = m.pair(numerator), m.pair(denominator), m.pair(numerator, denominator)
     n = int(m.n[cell, xy])
-    x, y = float(m.mean_x[cell, xy]), float(m.mean_y[cell, xy])
+    x = m.origin.get(numerator, 0.0) + float(m.mean_x[cell, xy])
+    y = m.origin.get(denominator, 0.0) + float(m.mean_y[cell, xy])
     if n == 0 or y == 0.0:
         return Level(math.nan, math.nan, n)
     ratio = x / y
@@ -111,6 +117,8 @@ def difference(arm: Level, base: Level, alpha: float) -> Estimate:
     if reason is not None:
         return Estimate(note=reason)
     estimate = arm.estimate - base.estimate
+    if arm.offset is not None and base.offset is not None:
+        estimate = arm.offset - base.offset
     if not math.isfinite(estimate):
         return Estimate(note=NOT_FINITE)
     if min(arm.n, base.n) < 2:

@@ -29,11 +29,13 @@ class Moments:
     cells    C       levels, one for each of `keys` (arm first)
     size     C       units in the cell, missing values or not
     n        C x P   units in which both columns of the pair are known
-    mean_x   C x P   mean of the pair's first column over those units
-    mean_y   C x P   mean of its second column over the same units
+    mean_x   C x P   mean of the pair's first column over those units, less the column's origin
+    mean_y   C x P   mean of its second column over the same units, less that column's origin
     comoment C x P   sum of (x - mean_x) (y - mean_y) over the same units
     ======== ======= ==================================================================
 
+    `origin` is a constant near each column's mean (0 where it is not named), so that means of 1e12
+    keep the digits in which arms differ; `mean` adds it.
     `definition` says what the columns are (windows, caps, as_of ...): reductions merge only where
     it is the same. Cells are combined by the pairwise update of Chan, Golub and LeVeque (1983),
     "Algorithms for computing the sample variance", The American Statistician 37(3), 242-247.
@@ -47,6 +49,7 @@ class Moments:
     mean_x: Floats
     mean_y: Floats
     comoment: Floats
+    origin: Mapping[str, float] = dataclasses.field(default_factory=dict)
     definition: str = ""
 
     def __post_init__(self) -> None:
@@ -84,6 +87,10 @@ class Moments:
             raise KeyError(f"the reduction does not hold the pair {wanted}")
         return self.pairs.index(wanted)
 
+    def mean(self, cell: int, column: str) -> float:
+        """The mean of `column` over the units of the cell at position `cell` that have it."""
+        return self.origin.get(column, 0.0) + float(self.mean_x[cell, self.pair(column)])
+
     def roll_up(self, *keys: str) -> Moments:
         """The margins over `keys`: cells that agree in all of them are combined."""
         positions = [self._position(k) for k in keys]
@@ -119,6 +126,7 @@ class Moments:
             "format": FORMAT,
             "keys": self.keys,
             "pairs": self.pairs,
+            "origin": dict(self.origin),
             "definition": self.definition,
             "version": __version__,
         }
@@ -154,6 +162,7 @@ class Moments:
             mean_x=matrix("mean_x"),
             mean_y=matrix("mean_y"),
             comoment=matrix("comoment"),
+            origin=content["origin"],
             definition=content["definition"],
         )
 
@@ -193,8 +202,21 @@ def _merge_two(a: Moments, b: Moments) -> Moments:
         raise DataError("two reductions of different columns or splits cannot be merged")
     if a.definition != b.definition:
         raise DataError(f"two reductions differ in definition: {_differences(a, b)}")
+    b = _moved(b, a.origin)
     joined: dict[str, Any] = {k: np.concatenate([getattr(a, k), getattr(b, k)]) for k in _ARRAYS}
     return _combine(dataclasses.replace(a, cells=a.cells + b.cells, **joined))
+
+
+def _moved(m: Moments, origin: Mapping[str, float]) -> Moments:
+    """The same moments with means counted from `origin`."""
+    by = {c: m.origin.get(c, 0.0) - origin.get(c, 0.0) for c in m.columns}
+    some = m.n > 0
+    return dataclasses.replace(
+        m,
+        mean_x=m.mean_x + some * np.array([by[x] for x, _ in m.pairs]),
+        mean_y=m.mean_y + some * np.array([by[y] for _, y in m.pairs]),
+        origin=origin,
+    )
 
 
 def _differences(a: Moments, b: Moments) -> str:
@@ -212,7 +234,6 @@ def _combine(m: Moments) -> Moments:
     cells = tuple(sorted(set(m.cells)))
     place: Mapping[tuple[str, ...], int] = {c: i for i, c in enumerate(cells)}
     to = np.fromiter((place[c] for c in m.cells), dtype=np.intp, count=len(m.cells))
-    shape = (len(cells), len(m.pairs))
 
     def added(values: Any, dtype: Any) -> Any:
         out = np.zeros((len(cells), *values.shape[1:]), dtype=dtype)
@@ -221,16 +242,17 @@ def _combine(m: Moments) -> Moments:
 
     n = added(m.n, np.int64)
     weight = m.n / np.where(n == 0, 1, n)[to]
-    # Means are combined around the cell's first mean, so that none of their digits is lost.
     means, offs = {}, {}
     for name in ("mean_x", "mean_y"):
-        values = getattr(m, name)
-        origin = np.zeros(shape)
-        filled = m.n > 0
-        for row in range(len(m.cells) - 1, -1, -1):
-            np.copyto(origin[to[row]], values[row], where=filled[row])
-        means[name] = origin + added(weight * (values - origin[to]) * filled, np.float64)
-        offs[name] = (values - means[name][to]) * filled
+        # Around the first mean of each new cell: differences of means keep more digits.
+        first = np.zeros(n.shape)
+        for pair in range(len(m.pairs)):
+            rows = np.flatnonzero(m.n[:, pair])[::-1]
+            first[to[rows], pair] = getattr(m, name)[rows, pair]
+        values = (getattr(m, name) - first[to]) * (m.n > 0)
+        beyond = added(weight * values, np.float64)
+        means[name] = first + beyond
+        offs[name] = (values - beyond[to]) * (m.n > 0)
     between = added(m.n * offs["mean_x"] * offs["mean_y"], np.float64)
     return dataclasses.replace(
         m,

@@ -186,14 +186,28 @@ def _moments(
     shifts: Mapping[str, float] | None,
     definition: str,
 ) -> Moments:
-    """Counts and shifted sums to means and co-moments; `shifts` None: each cell its own."""
+    """Counts and shifted sums to means and co-moments.
+
+    Sums are around `shifts`, or where that is None around each cell's own centre; then the means
+    are counted from the centre of the largest cell.
+    """
     count = len(rows["size"])
     shape = (count, len(pairs))
     n = np.zeros(shape, np.int64)
     mean_x, mean_y, comoment = np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
-    def shift(c: str) -> Floats | float:
-        return _floats(rows[f"centre {c}"]) if shifts is None else shifts[c]
+    columns = dict.fromkeys(c for p in pairs for c in p)
+    centres = {c: _floats(rows[f"centre {c}"]) for c in columns} if shifts is None else {}
+    largest = int(np.argmax(rows["size"])) if count else 0
+    origin = (
+        dict(shifts)
+        if shifts is not None
+        else {c: float(centres[c][largest]) if count else 0.0 for c in columns}
+    )
+
+    def beyond(c: str) -> Floats | float:
+        """What the sums' centre lies beyond the origin."""
+        return centres[c] - origin[c] if shifts is None else 0.0
 
     for i, (x, y) in enumerate(pairs):
         if x == y:
@@ -207,8 +221,8 @@ def _moments(
             sum_y = _floats(rows[f"y {x}|{y}" if own else f"sum {y}"])
             product = _floats(rows[f"product {x}|{y}"])
         some = np.maximum(n[:, i], 1)
-        mean_x[:, i] = np.where(n[:, i] > 0, shift(x) + sum_x / some, 0.0)
-        mean_y[:, i] = np.where(n[:, i] > 0, shift(y) + sum_y / some, 0.0)
+        mean_x[:, i] = np.where(n[:, i] > 0, beyond(x) + sum_x / some, 0.0)
+        mean_y[:, i] = np.where(n[:, i] > 0, beyond(y) + sum_y / some, 0.0)
         comoment[:, i] = product - sum_x * sum_y / some
     squares = [i for i, (x, y) in enumerate(pairs) if x == y]
     comoment[:, squares] = np.maximum(comoment[:, squares], 0.0)
@@ -222,6 +236,7 @@ def _moments(
         mean_x=mean_x[order],
         mean_y=mean_y[order],
         comoment=comoment[order],
+        origin=origin,
         definition=definition,
     )
 
@@ -241,7 +256,7 @@ def _cancelled(m: Moments, shifts: Mapping[str, float]) -> bool:
         if x != y:
             continue
         n, spread = m.n[:, i], m.comoment[:, i]
-        distance = n * (m.mean_x[:, i] - shifts[x]) ** 2
+        distance = n * m.mean_x[:, i] ** 2
         raw = spread + distance
         exact = (shifts[x] == 0.0) & (np.abs(raw - np.rint(raw)) < 1e-9) & (raw < 2.0**53)
         if np.any((distance > LOST * spread) & ~exact & (n > 1)):

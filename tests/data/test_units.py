@@ -38,7 +38,7 @@ def means(write, events, metrics, *, at=None, as_of=dt.date(2026, 3, 1), name="t
         metrics=metrics,
     )
     m = rl.reduce(rl.plan(path)).roll_up()
-    return {c: (int(m.n[0, m.pair(c)]), float(m.mean_x[0, m.pair(c)])) for c in m.columns}
+    return {c: (int(m.n[0, m.pair(c)]), m.mean(0, c)) for c in m.columns}
 
 
 LATER = ("u3", START + DAY, 1.0)  # so that no plan stops for want of an event
