@@ -36,6 +36,14 @@ GRACE = 3.0  # seconds that a kernel has to answer an interrupt before it is kil
 START = 60  # seconds that a kernel has to start
 SAVE_EVERY = 2.0  # seconds between two saves of a running notebook
 WATCH = 0.1  # seconds between two looks at the kernel's process
+# How a kernel starts. ipykernel takes over stderr, but a crash must still say where it was; and it
+# loads a debugger, half a second of work that nobody can use here.
+LAUNCH = (
+    "import faulthandler, os, runpy, sys; "
+    "faulthandler.enable(os.dup(2), all_threads=False); "
+    "sys.modules['debugpy'] = None; "
+    "runpy.run_module('ipykernel_launcher', run_name='__main__', alter_sys=True)"
+)
 LAST_WORDS = 4000  # characters of what a dead kernel wrote to its stderr
 
 
@@ -75,7 +83,7 @@ class Client(PapermillNotebookClient):
 
     async def run(self) -> None:
         """Run all cells; raises NotebookError where they were ended from outside."""
-        launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        launch = [sys.executable, "-c", LAUNCH, "-f", "{connection_file}"]
         self.km = self.kernel = AsyncKernelManager(
             transport="ipc", ip=str(self.ip), connection_file=str(self.ip.with_suffix(".json"))
         )
@@ -137,13 +145,16 @@ class Client(PapermillNotebookClient):
             await asyncio.sleep(WATCH)
 
     async def _interrupt(self, work: asyncio.Future[None]) -> None:
-        """Ask the kernel to leave its cell, so that the traceback says where it was."""
-        if not self.kernel.has_kernel:
-            return
-        await self.kernel.interrupt_kernel()
+        """Ask the kernel to leave its cell, so that the traceback says where it was.
+
+        More than once: a kernel that has not begun the cell yet ignores the first time.
+        """
         until = time.monotonic() + GRACE
-        while not (work.done() or self.job.stop.forced or time.monotonic() > until):
-            await asyncio.wait({work}, timeout=WATCH)
+        while self.kernel.has_kernel and not self.job.stop.forced and time.monotonic() < until:
+            await self.kernel.interrupt_kernel()
+            await asyncio.wait({work}, timeout=GRACE / 3)
+            if work.done():
+                return
 
     async def _close(self, graceful: bool) -> None:
         if await self.kernel.is_alive():

@@ -7,6 +7,7 @@ it again (and gets the same one), so a notebook run by hand leaves the same fold
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -47,18 +48,23 @@ def open_run(plan: Plan, run_dir: str | Path = "", *, started_by: str = "noteboo
 
 def new_folder(reports: Path, experiment: str) -> Path:
     """Make and return an empty ``reports/<experiment>/<run id>``; raises RunError."""
+    make_folder(reports / experiment)
     while True:
         now = dt.datetime.now(dt.UTC)
         folder = reports / experiment / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if folder.is_dir():
-                continue
-            raise RunError(f"{folder} cannot be made: a file is in the way") from None
-        except OSError as error:
-            raise RunError(f"{folder} cannot be made: {error.strerror or error}") from None
-        return folder
+        with contextlib.suppress(FileExistsError):
+            make_folder(folder, exist_ok=False)
+            return folder
+
+
+def make_folder(folder: Path, *, exist_ok: bool = True) -> None:
+    """Make `folder` and those above it; RunError says what is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        if isinstance(error, FileExistsError) and not exist_ok:
+            raise
+        raise RunError(f"{folder} cannot be made: {error.strerror or error}") from None
 
 
 def write_opening(

@@ -9,7 +9,6 @@ when the runner is told to stop. Secrets are replaced before anything is saved.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import os
@@ -21,10 +20,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retention_lab.errors import RunError
 from retention_lab.run.redact import Redactor
+
+if TYPE_CHECKING:
+    import asyncio
 
 LONGEST = 80  # characters of a folder in which sockets fit (the limit of their path is 104)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -71,6 +73,8 @@ class Stop:
     @contextlib.contextmanager
     def wakes(self, loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.Event]:
         """An event of `loop` that is set as soon as anyone asks."""
+        import asyncio
+
         event = asyncio.Event()
 
         def wake() -> None:
@@ -118,7 +122,7 @@ def execute(notebook: Path, parameters: Mapping[str, Any], job: Job) -> None:
     from retention_lab.run import engine
 
     try:
-        execute_notebook(  # type: ignore[no-untyped-call]
+        execute_notebook(
             str(notebook).replace("{", "{{").replace("}", "}}"),
             None,
             parameters=dict(parameters),
@@ -135,8 +139,7 @@ def execute(notebook: Path, parameters: Mapping[str, Any], job: Job) -> None:
 
 def kernel_environment() -> dict[str, str]:
     """This process's environment without MLflow's settings, of which the kernel knows nothing."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    return {**kept, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
 
 
 @contextlib.contextmanager

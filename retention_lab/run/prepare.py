@@ -17,7 +17,14 @@ from typing import Any
 from retention_lab.errors import DataError, LabError, PlanError, did_you_mean
 from retention_lab.paths import project_root
 from retention_lab.run.cache import find_unchanged
-from retention_lab.run.folder import close_run, describe_error, new_folder, read_run, write_opening
+from retention_lab.run.folder import (
+    close_run,
+    describe_error,
+    make_folder,
+    new_folder,
+    read_run,
+    write_opening,
+)
 from retention_lab.run.outcome import Outcome
 from retention_lab.run.provenance import hashes_of, inputs_of, key_of, of_file, of_plan, within
 from retention_lab.run.redact import Redactor
@@ -97,6 +104,7 @@ def _prepared(
     if overrides:
         parameters["overrides"] = dict(overrides)
     check_parameters(notebook, parameters)
+    make_folder(reports / spec.name)
     return Ready(
         experiment=spec.name,
         file=file,
@@ -136,7 +144,8 @@ def _refused(
             write_opening(folder, file, of_file(file, overrides), started_by="runner")
             close_run(folder, "failed", said)
         except (LabError, OSError) as second:
-            folder, message = None, f"{message}\n{second}"
+            folder = None
+            message = "\n".join(dict.fromkeys((message, str(second))))
     return Outcome(experiment=file.stem, status="failed", folder=folder, message=message)
 
 

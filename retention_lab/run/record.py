@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "FAILED"}
+BUSY_SECONDS = 30  # how long another process may hold the SQLite file
 _opening = threading.Lock()
 
 
@@ -89,6 +91,7 @@ def open_store(uri: str | None, root: Path) -> MlflowClient:
     """A client of the store at `uri` (None: the project's own), which exists afterwards.
 
     Two processes that make the same SQLite file at once would break it, so they take turns.
+    Raises sqlite3.Error where the file cannot be written.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -97,11 +100,20 @@ def open_store(uri: str | None, root: Path) -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     uri = uri or f"sqlite:///{root / 'mlflow.db'}"
-    client = MlflowClient(tracking_uri=uri)
-    if uri.startswith("sqlite:"):
-        with _opening, _turn(uri):
-            client.search_experiments(max_results=1)
+    if not uri.startswith("sqlite:///"):
+        return MlflowClient(tracking_uri=uri)
+    with _opening, _turn(uri):
+        _check_writable(uri.removeprefix("sqlite:///"))
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
     return client
+
+
+def _check_writable(database: str) -> None:
+    """Raise what is wrong with a SQLite file at once; MLflow would try for minutes."""
+    with contextlib.closing(sqlite3.connect(database, BUSY_SECONDS)) as connection:
+        connection.execute("begin immediate")
+        connection.rollback()
 
 
 @contextlib.contextmanager

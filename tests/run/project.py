@@ -15,16 +15,20 @@ from retention_lab.run.folder import close_run, new_folder, open_run
 
 PARAMETERS = 'experiment = ""\nrun_dir = ""\noverrides = {}\n'
 FINISH = """
-from pathlib import Path
-from retention_lab.results import Reason, Results, Row, Verdict
-folder = Path(run_dir)
+import dataclasses, pathlib
+import pyarrow, pyarrow.parquet
+from retention_lab.results import COLUMNS, NUMBER_COLUMNS, Reason, Row, Verdict
+folder = pathlib.Path(run_dir)
 at = dict(analysis="ab", metric="spend", arm="b", baseline="a")
 rows = [
     Row(**at, estimand="mean_difference", estimate=2.0, std_error=0.5, ci_low=1.0, ci_high=3.0,
         p_value=0.001, n=200, n_baseline=200),
     Row(**at, estimand="relative_lift", note="unbounded: the control's mean is near 0"),
 ]
-Results.of(rows).save(folder)
+kinds = {**dict.fromkeys(NUMBER_COLUMNS, "double"), "n": "int64", "n_baseline": "int64"}
+schema = pyarrow.schema([(c, kinds.get(c, "string")) for c in COLUMNS])
+table = pyarrow.Table.from_pylist([dataclasses.asdict(r) for r in rows], schema)
+pyarrow.parquet.write_table(table, folder / "results.parquet")
 Verdict("ship", "b", (Reason("primary_better"),)).save(folder, {"en": ["b is better."]})
 (folder / "report.en.html").write_text("<p>b is better.</p>")
 """

@@ -138,16 +138,27 @@ def test_unknown_data_is_never_unchanged(folder: Path, tmp_path: Path) -> None:
     assert find_unchanged(tmp_path / "reports", "one", key) == folder
 
 
-def test_skipping_imports_nothing_heavy(file: Path, folder: Path) -> None:
-    program = (
-        "import json, sys; from pathlib import Path\n"
+def test_skipping_imports_nothing_heavy(file: Path) -> None:
+    """In fresh processes: one leaves a finished run, the next skips it."""
+
+    def python(program: str) -> list[object]:
+        words = [sys.executable, "-c", "import json, sys\nfrom pathlib import Path\n" + program]
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        )
+        answer: list[object] = json.loads(done.stdout)
+        return answer
+
+    (folder,) = python(
+        "import project\nfrom retention_lab.run.folder import update_run\n"
+        f"folder = project.finished(Path({str(file)!r}))\n"
+        "update_run(folder, mlflow={'complete': True})\nprint(json.dumps([str(folder)]))"
+    )
+    status, found, modules = python(
         "from retention_lab.run.execute import run_experiments\n"
         f"(outcome,) = run_experiments([Path({str(file)!r})])\n"
         "print(json.dumps([outcome.status, str(outcome.folder), sorted(sys.modules)]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    status, found, modules = json.loads(done.stdout)
-    assert (status, found) == ("skipped_unchanged", str(folder))
+    assert (status, found) == ("skipped_unchanged", folder)
+    assert isinstance(modules, list)
     assert not {"pandas", "numpy", "papermill", "nbformat", "mlflow", "zmq"} & set(modules)

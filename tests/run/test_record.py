@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -246,3 +247,18 @@ def test_an_input_without_a_digest_says_so(root: Path) -> None:
     update_run(folder, inputs=[{**units, "digest": None, "bytes": None}])
     record(folder)
     assert runs(root)[0].inputs.dataset_inputs[0].dataset.digest == "unknown"
+
+
+@pytest.mark.parametrize("broken", ["a folder", "not a database"])
+def test_a_store_that_cannot_be_written_is_told_at_once(root: Path, broken: str) -> None:
+    folder = project.finished(root / "experiments" / "one.yaml")
+    (root / "mlflow.db").unlink()
+    if broken == "a folder":
+        (root / "mlflow.db").mkdir()
+    else:
+        (root / "mlflow.db").write_bytes(b"something else entirely" * 100)
+    began = time.monotonic()
+    with pytest.raises(RunError, match=r"MLflow at sqlite:///mlflow\.db: "):
+        record(folder)
+    assert time.monotonic() - began < 5
+    assert read_run(folder)["status"] == "finished"
