@@ -65,6 +65,9 @@ class Group:
     remark: str = ""
 
 
+Mark = tuple[Item, float, float]  # what is drawn, its estimate, its height
+
+
 def forest(
     ax: Axes,
     title: str,
@@ -86,17 +89,20 @@ def forest(
     ax.axis("off")
     y = write_title(ax, title)
     bands: list[Pair] = []
+    marks: list[Mark] = []
     for group in groups:
         y = _heading(ax, group, y)
         start = y
         for item in group.items:
-            if stacked:
-                y = _stacked(ax, item, y, (low, high), bands)
-            else:
-                y = _beside(ax, item, y, (low, high), left)
+            y, at = _stacked(ax, item, y) if stacked else _beside(ax, item, y, left)
+            if item.estimate is not None:
+                marks.append((item, item.estimate, at))
+                if stacked:
+                    bands.append((at - 0.4, at + 0.4))
         if not stacked and any(i.estimate is not None for i in group.items):
             bands.append((start, y))
-    if bands:
+    if marks:
+        _intervals(ax, marks, (low, high))
         y = _axis(ax, (low, high), (left, right), bands, y, lines, tick, factor)
     ax.set_ylim(y + 0.3, 0)
     return ax
@@ -106,7 +112,7 @@ def _columns(groups: Sequence[Group]) -> Pair:
     """Where the intervals start and end beside labels and values, in parts of the width."""
     items = [i for g in groups for i in g.items]
     label = max((ems(i.label) for i in items), default=0) + 1
-    value = max((ems(i.value) for i in items), default=0) * SMALL / FONT + 1
+    value = max((ems(i.value) for i in items), default=0) * SMALL / FONT + 1.8
     return min(max(label / EMS, 0.15), 0.32), 1 - min(max(value / EMS, 0.2), 0.42)
 
 
@@ -142,7 +148,8 @@ def _heading(ax: Axes, group: Group, y: float) -> float:
     return y + 0.2 + len(lines)
 
 
-def _stacked(ax: Axes, item: Item, y: float, span: Pair, bands: list[Pair]) -> float:
+def _stacked(ax: Axes, item: Item, y: float) -> Pair:
+    """Write label and value above an interval's place; return the next height, and its own."""
     room = EMS - ems(item.value) * 1.12 - 1.5
     aside = ems(item.label) <= room or room > EMS * 0.45
     label = wrap(item.label, room if aside else EMS * 0.97)
@@ -152,14 +159,11 @@ def _stacked(ax: Axes, item: Item, y: float, span: Pair, bands: list[Pair]) -> f
     style: dict[str, Any] = {"weight": "bold"} if item.estimate is not None else {"color": MUTED}
     write(ax, 1, y + 0.6, item.value, ha="right", **style)
     y += 1
-    if item.estimate is not None:
-        _interval(ax, item, y + 0.5, span)
-        bands.append((y + 0.1, y + 0.9))
-        y += 1
-    return y + 0.2
+    return y + (1.2 if item.estimate is not None else 0.2), y + 0.5
 
 
-def _beside(ax: Axes, item: Item, y: float, span: Pair, left: float) -> float:
+def _beside(ax: Axes, item: Item, y: float, left: float) -> Pair:
+    """Write label and value beside an interval's place; return the next height, and its own."""
     label = wrap(item.label, EMS * left - 1)
     for i, line in enumerate(label):
         write(ax, 0, y + 0.55 + i, line)
@@ -169,27 +173,35 @@ def _beside(ax: Axes, item: Item, y: float, span: Pair, left: float) -> float:
         "fontsize": SMALL,
     }
     write(ax, 1, y + 0.55, item.value, ha="right", **style)
-    if item.estimate is not None:
-        _interval(ax, item, y + 0.55, span)
-    return y + 1 + (len(label) - 1) / 2
+    return y + 1 + (len(label) - 1) / 2, y + 0.55
 
 
-def _interval(ax: Axes, item: Item, y: float, span: Pair) -> None:
-    """The interval as a line with caps, arrows where it goes on, and a dot at the estimate."""
+def _intervals(ax: Axes, marks: Sequence[Mark], span: Pair) -> None:
+    """Intervals with caps, arrows where they go on beyond `span`, and a dot at each estimate.
+
+    All strokes are one artist and all dots another: that halves the time of a figure.
+    """
     low, high = span
-    assert item.estimate is not None
-    start = low if item.low is None else max(low, item.low)
-    end = high if item.high is None else min(high, item.high)
-    strokes(ax, [((start, y), (end, y))], color=item.colour, lw=2.4, zorder=3)
-    for at, value, shape in ((start, item.low, "<"), (end, item.high, ">")):
-        if value is None or value != at:
-            ax.plot([at], [y], marker=shape, color=item.colour, ms=5, zorder=3)
-        else:
-            cap = [((at, y - 0.16), (at, y + 0.16))]
-            strokes(ax, cap, color=item.colour, lw=1.6, zorder=3)
-    if low <= item.estimate <= high:
-        face = "white" if item.hollow else item.colour
-        ax.plot([item.estimate], [y], "o", ms=7, mfc=face, mec=item.colour, mew=1.8, zorder=4)
+    bars, caps, arrows, dots = [], [], [], []
+    for item, estimate, y in marks:
+        start = low if item.low is None else max(low, item.low)
+        end = high if item.high is None else min(high, item.high)
+        bars.append((((start, y), (end, y)), item.colour))
+        for at, value, shape in ((start, item.low, "<"), (end, item.high, ">")):
+            if value is None or value != at:
+                arrows.append((at, y, shape, item.colour))
+            else:
+                caps.append((((at, y - 0.16), (at, y + 0.16)), item.colour))
+        if low <= estimate <= high:
+            dots.append((estimate, y, "white" if item.hollow else item.colour, item.colour))
+    widths = [2.4] * len(bars) + [1.6] * len(caps)
+    colours = [colour for _, colour in bars + caps]
+    strokes(ax, [line for line, _ in bars + caps], colors=colours, lw=widths, zorder=3)
+    for at, y, shape, colour in arrows:
+        ax.plot([at], [y], marker=shape, color=colour, ms=5, zorder=3)
+    if dots:
+        x, heights, faces, edges = zip(*dots, strict=True)
+        ax.scatter(x, heights, s=49, c=faces, edgecolors=edges, linewidths=1.8, zorder=4)
 
 
 def strokes(ax: Axes, segments: Sequence[tuple[Pair, Pair]], **style: Any) -> None:

@@ -271,7 +271,7 @@ metrics:
   - {name: repurchase_30d, kind: retention, event: orders, within: 30d, role: primary}
   - {name: revenue_30d, kind: sum, event: orders, value: revenue, within: 30d, pre: 90d}
   - {name: unsubscribed_30d, kind: retention, event: orders, within: 30d, role: guardrail,
-     direction: decrease, margin: 0.005}
+     direction: decrease, margin: 0.004}
 segments: [region]
 report:
   labels:
@@ -303,7 +303,7 @@ def coupon() -> Case:
     for row in compare("revenue_30d", {a: Cell(m, s, arms[a]) for a, (m, s) in before.items()}):
         if row.estimand == "mean_difference":
             rows.append(dataclasses.replace(row, estimand="pre_period_difference", p_adjusted=None))
-    rows += compare("unsubscribed_30d", rates(mature, 0.0008, 0.0013, 0.0090))
+    rows += compare("unsubscribed_30d", rates(mature, 0.0008, 0.0013, 0.0030))
     for level, n, r in (
         ("Europe", 900, (0.25, 0.28, 0.27)),
         ("Middle East", 210, (0.14, 0.12, 0.19)),
@@ -323,7 +323,7 @@ def coupon() -> Case:
     reasons = (
         reason("primary_unclear", results, "repurchase_30d", "c20", "retention"),
         reason("primary_unclear", results, "repurchase_30d", "c10", "retention"),
-        reason("guardrail_unclear", results, "unsubscribed_30d", "c20", "retention", margin=0.005),
+        reason("guardrail_unclear", results, "unsubscribed_30d", "c20", "retention", margin=0.004),
         Reason(
             "immature",
             {"metric": "repurchase_30d", "immature": 1809, "n": 9050, "as_of": "2026-01-15"},
