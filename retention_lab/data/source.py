@@ -77,6 +77,7 @@ class Source:
             self.connection.execute("set preserve_insertion_order = false")
             self.connection.execute(f"set timezone = '{data.timezone}'")
         self._frames: dict[str, Frame] = {}
+        self._scans: dict[str, str] = {}
         self._described: dict[str, dict[str, str]] = {}
 
     def table(self, ref: str, at: str | None = None) -> Frame:
@@ -160,6 +161,11 @@ class Source:
         """SQL for the rows of `ref`. (Text: DuckDB's relation methods import pandas.)"""
         if ref.startswith("table:"):
             return self._named_table(ref.removeprefix("table:"))
+        if ref not in self._scans:
+            self._scans[ref] = self._reader(ref)
+        return self._scans[ref]
+
+    def _reader(self, ref: str) -> str:
         paths = self._paths(ref)
         readers = {READERS.get(p.suffix.lower()) for p in paths}
         if None in readers:
@@ -167,6 +173,12 @@ class Source:
             raise DataError(f"{ref!r}: the lab reads {kinds}, and DuckDB files as data.engine")
         if len(readers) > 1:
             raise DataError(f"{ref!r} mixes Parquet and CSV files")
+        if len(paths) == 1 and readers == {"read_csv"}:
+            # Its dialect and types are found once: each query would find them anew.
+            sniffed = f"from sniff_csv({literal(str(paths[0]))})"
+            (found,) = self.connection.execute(f"select prompt, columns {sniffed}").fetchall()
+            if not any("'" in name for name in (str(paths[0]), *(c["name"] for c in found[1]))):
+                return str(found[0]).strip().removeprefix("FROM ").rstrip(";")
         names = ", ".join(literal(str(p)) for p in paths)
         by_name = ", union_by_name = true" if len(paths) > 1 else ""
         return f"{readers.pop()}([{names}]{by_name})"

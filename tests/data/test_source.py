@@ -51,7 +51,7 @@ def test_files_beside_the_experiment_come_before_the_projects(folder):
     src = Source(Data(units="x"), inner, folder)
     assert count(src, "day1.parquet") == 1
     (inner / "day1.parquet").write_bytes((folder / "day2.parquet").read_bytes())
-    assert count(src, "day1.parquet") == 2
+    assert count(Source(Data(units="x"), inner, folder), "day1.parquet") == 2
 
 
 def test_tables_of_a_duckdb_file(folder):
@@ -106,3 +106,22 @@ def test_an_unset_variable_is_named(folder, monkeypatch):
 def test_a_quote_in_a_name_is_only_a_name(folder):
     (folder / "o'day.csv").write_bytes((folder / "day1.csv").read_bytes())
     assert count(source(folder), "o'day.csv") == 1
+    (folder / "quoted.csv").write_text('id,o\'arm,say "x"\n1,a,2\n')
+    assert list(source(folder).columns("quoted.csv"))[:2] == ["id", "o'arm"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("\ufeffarm,x\na,1\nb,2\n", {"arm": "text", "x": "number"}),
+        ("arm;x\na;1.5\nb;2.5\n", {"arm": "text", "x": "number"}),
+        ('arm,x\na,"1,5"\nb,2\n', {"arm": "text", "x": "text"}),
+        ("arm,at\na,2026-01-02 10:00:00\nb,2026-01-03 11:00:00\n", {"arm": "text", "at": "time"}),
+        ("arm,at\na,31/12/2025\nb,01/02/2026\n", {"arm": "text", "at": "date"}),
+    ],
+)
+def test_dialects_of_csv(folder, text, kinds):
+    (folder / "x.csv").write_text(text, encoding="utf-8")
+    src = source(folder)
+    assert src.columns("x.csv") == kinds
+    assert len(src.rows(src.table("x.csv"))) == 2
