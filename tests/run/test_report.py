@@ -101,7 +101,7 @@ def test_ship_says_what_how_sure_and_on_what(page_of: PageOf) -> None:
     assert "As planned (p = 0.90)" in en.text
     assert "dataset hillstrom" in en.text
     assert "上线 上线“男装邮件”。" in zh.text
-    assert "真实变化介于 +64.1% 与 +80.7% 之间（95% 置信区间）" in zh.text
+    assert "真实变化很可能介于 +64.1% 与 +80.7% 之间（95% 置信区间）" in zh.text
 
 
 def test_keep_running_says_why_and_does_not_claim_an_effect(page_of: PageOf) -> None:
