@@ -104,7 +104,7 @@ def _prepared(
     if overrides:
         parameters["overrides"] = dict(overrides)
     check_parameters(notebook, parameters)
-    make_folder(reports / spec.name)
+    make_folder(reports)
     return Ready(
         experiment=spec.name,
         file=file,

@@ -48,6 +48,7 @@ SETTINGS = {
 }
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "FAILED"}
 BUSY_SECONDS = 30  # how long another process may hold the SQLite file
+TRIES = 5
 _opening = threading.Lock()
 
 
@@ -165,6 +166,7 @@ def _run(client: MlflowClient, experiment: str, run: Mapping[str, Any], known: s
 def _log(client: MlflowClient, run_id: str, folder: Path, run: Mapping[str, Any]) -> None:
     """Parameters, tags, metrics and inputs, in as few requests as MLflow's limits allow."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+    from mlflow.exceptions import MlflowException
 
     at = _milliseconds(run["finished"])
     params = [Param(k, v) for k, v in parameters(_content(folder)).items()]
@@ -192,8 +194,15 @@ def _log(client: MlflowClient, run_id: str, folder: Path, run: Mapping[str, Any]
         )
         for i in run["inputs"]
     ]
-    if inputs:
-        client.log_inputs(run_id, inputs)
+    for attempt in range(TRIES):
+        try:
+            client.log_inputs(run_id, inputs)
+            return
+        except MlflowException as error:
+            # Two runs that enter the same new dataset at once: the later one finds it next time.
+            known = any(word in str(error).lower() for word in ("unique", "duplicate"))
+            if attempt == TRIES - 1 or not known:
+                raise
 
 
 def _batches(items: Sequence[Any], size: int) -> int:

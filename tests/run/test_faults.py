@@ -164,9 +164,9 @@ FAULTS = {
     "hangs": "deadline of 20 s passed in cell 3",
     "dies": "the kernel died in cell 3: its process ended with exit status 7",
     "blurts": f"cell 3: ValueError: ${{{NAMED}}}",
-    "unknown-key": "line 8: unknown key 'data.segmets'",
+    "unknown-key": "line 9: unknown key 'segmets'; did you mean 'segments'",
     "no-table": f"no file '${{{NAMED}}}/absent.csv'",
-    "no-column": "line 8: unknown key 'data.segments'",
+    "no-column": "column 'amr' is not in data/units.csv; did you mean 'arm'",
 }
 
 
