@@ -60,6 +60,7 @@ def prepare(
         message = f"there is no experiment file at {where}{did_you_mean(file.stem, near)}"
         return Outcome(experiment=file.stem, status="failed", message=message)
     reports = reports.absolute() if reports is not None else project_root(file) / "reports"
+    redactor = Redactor("")
     try:
         redactor = redactor_of(file, overrides)
         return _prepared(file, overrides, reports, force, redactor)
@@ -96,7 +97,7 @@ def _prepared(
         key = key_of(hashes_of(file, overrides, notebook, inputs))
         found = find_unchanged(reports, spec.name, key)
         if found is not None:
-            return _unchanged(found)
+            return _unchanged(found, root)
     from retention_lab.experiment.plan import make_plan
 
     plan = make_plan(file, overrides)
@@ -117,7 +118,9 @@ def _prepared(
     )
 
 
-def _unchanged(folder: Path) -> Outcome:
+def _unchanged(folder: Path, root: Path) -> Outcome:
+    from retention_lab.run.record import is_recorded
+
     run = read_run(folder)
     verdict = run["verdict"] or {}
     return Outcome(
@@ -127,7 +130,7 @@ def _unchanged(folder: Path) -> Outcome:
         arm=verdict.get("arm"),
         folder=folder,
         message="nothing has changed since this run",
-        recorded=bool((run["mlflow"] or {}).get("complete")),
+        recorded=is_recorded(run, root),
     )
 
 

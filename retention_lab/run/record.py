@@ -32,7 +32,7 @@ from retention_lab.run.redact import Redactor, without_credentials
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DEFAULT = "sqlite:///mlflow.db"
+DATABASE = "mlflow.db"
 RUN_TAG = "retention_lab.run"
 MOST_PARAMS = 100  # MLflow's limits for one batch
 MOST_METRICS = 1000
@@ -65,7 +65,7 @@ def record(folder: Path, tracking_uri: str | None = None) -> str:
         raise RunError(f"{folder}: the run has not ended, or its runner was killed; run it again")
     root = (folder / run["root"]).resolve()
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None
-    where = without_credentials(uri) if uri else DEFAULT
+    where = _shown(uri)
     secrets = (folder / SPEC).read_text(encoding="utf-8", errors="replace")
     Redactor(secrets + json.dumps(run["overrides"], default=str)).folder(folder)
     try:
@@ -88,6 +88,16 @@ def record(folder: Path, tracking_uri: str | None = None) -> str:
     return run_id
 
 
+def is_recorded(run: Mapping[str, Any], root: Path) -> bool:
+    """Whether the store of the project at `root` has this run's record, as far as run.json says.
+
+    Not so where the record is in another store, or the project's own store is gone.
+    """
+    noted, uri = run["mlflow"] or {}, os.environ.get("MLFLOW_TRACKING_URI")
+    there = bool(uri) or (root / DATABASE).is_file()
+    return there and bool(noted.get("complete")) and noted.get("tracking") == _shown(uri)
+
+
 def open_store(uri: str | None, root: Path) -> MlflowClient:
     """A client of the store at `uri` (None: the project's own), which exists afterwards.
 
@@ -100,7 +110,7 @@ def open_store(uri: str | None, root: Path) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    uri = uri or f"sqlite:///{root / 'mlflow.db'}"
+    uri = uri or f"sqlite:///{root / DATABASE}"
     if not uri.startswith("sqlite:///"):
         return MlflowClient(tracking_uri=uri)
     with _opening, _turn(uri):
@@ -272,6 +282,11 @@ def _note(folder: Path, run: Mapping[str, Any]) -> str:
     if run["error"]:
         lines.append(f"**{run['status']}**: {run['error']['message']}")
     return "\n\n".join(lines)
+
+
+def _shown(uri: str | None) -> str:
+    """The store as run.json and messages name it: without a password or this machine's paths."""
+    return without_credentials(uri) if uri else f"sqlite:///{DATABASE}"
 
 
 def _user() -> str:

@@ -18,6 +18,7 @@ from retention_lab.run.outcome import Outcome
 from retention_lab.run.prepare import Ready, prepare
 
 OVERRIDES = {"inference.alpha": "0.1"}
+RECORDED = {"tracking": "sqlite:///mlflow.db", "complete": True}
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def file(tmp_path: Path) -> Path:
 def folder(file: Path) -> Path:
     """A run of `file` that was finished and recorded."""
     made = project.finished(file)
-    update_run(made, mlflow={"complete": True})
+    (made.parents[2] / "mlflow.db").touch()
+    update_run(made, mlflow=RECORDED)
     return made
 
 
@@ -125,8 +127,26 @@ def test_an_older_run_with_the_same_key_is_found(file: Path, folder: Path) -> No
     assert found.folder == folder
 
 
-def test_what_is_not_recorded_yet_is_not_done(file: Path, folder: Path) -> None:
-    update_run(folder, mlflow=None)
+def another_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder, _: update_run(folder, mlflow=None),
+        lambda folder, _: update_run(folder, mlflow={**RECORDED, "complete": False}),
+        lambda folder, _: (folder.parents[2] / "mlflow.db").unlink(),
+        another_store,
+    ],
+)
+def test_what_the_store_does_not_have_is_not_done(
+    file: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path, pytest.MonkeyPatch], object],
+) -> None:
+    change(folder, monkeypatch)
     found = look(file)
     assert isinstance(found, Outcome)
     assert not found.ok
@@ -140,6 +160,7 @@ def test_unknown_data_is_never_unchanged(folder: Path, tmp_path: Path) -> None:
 
 def test_skipping_imports_nothing_heavy(file: Path) -> None:
     """In fresh processes: one leaves a finished run, the next skips it."""
+    (file.parents[1] / "mlflow.db").touch()
 
     def python(program: str) -> list[object]:
         words = [sys.executable, "-c", "import json, sys\nfrom pathlib import Path\n" + program]
@@ -152,7 +173,7 @@ def test_skipping_imports_nothing_heavy(file: Path) -> None:
     (folder,) = python(
         "import project\nfrom retention_lab.run.folder import update_run\n"
         f"folder = project.finished(Path({str(file)!r}))\n"
-        "update_run(folder, mlflow={'complete': True})\nprint(json.dumps([str(folder)]))"
+        f"update_run(folder, mlflow={RECORDED})\nprint(json.dumps([str(folder)]))"
     )
     status, found, modules = python(
         "from retention_lab.run.execute import run_experiments\n"

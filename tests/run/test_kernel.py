@@ -1,0 +1,81 @@
+"""Stopping: asked for from outside, heard inside a loop; signals; what a kernel is given."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+
+import pytest
+
+from retention_lab.run.execute import _termination_interrupts
+from retention_lab.run.kernel import Stop, kernel_environment
+
+
+def heard(stop: Stop) -> bool:
+    """Whether a loop hears of `stop` within a second."""
+
+    async def listen() -> bool:
+        with stop.wakes(asyncio.get_running_loop()) as event:
+            try:
+                await asyncio.wait_for(event.wait(), 1)
+            except TimeoutError:
+                return False
+            return True
+
+    return asyncio.run(listen())
+
+
+def test_who_asks_from_another_thread_is_heard_at_once() -> None:
+    stop = Stop()
+    threading.Timer(0.1, stop.ask).start()
+    began = time.monotonic()
+    assert heard(stop)
+    assert time.monotonic() - began < 0.9
+
+
+def test_who_asked_before_is_heard_and_silence_is_not() -> None:
+    stop = Stop()
+    assert not heard(stop)
+    stop.ask()
+    assert heard(stop)
+    assert (stop.asked, stop.forced) == (True, False)
+    stop.ask(force=True)
+    assert stop.forced
+
+
+def test_a_loop_that_is_gone_is_no_obstacle() -> None:
+    stop, loop = Stop(), asyncio.new_event_loop()
+    with stop.wakes(loop):
+        loop.close()
+        stop.ask()
+    assert stop.asked
+
+
+def test_termination_is_heard_as_ctrl_c_and_only_within() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), _termination_interrupts():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_signals_are_left_alone_in_other_threads() -> None:
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work() -> None:
+        with _termination_interrupts():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_a_kernel_knows_nothing_of_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:pw@host")
+    monkeypatch.setenv("SHOP", "x")
+    given = kernel_environment()
+    assert given["SHOP"] == "x"
+    assert not [name for name in given if name.startswith("MLFLOW")]
