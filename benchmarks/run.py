@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", action="store_true", help="100M units too: 1 GB, minutes")
     parser.add_argument("--only", choices=("reduction", "start", "notebooks"), help="one part")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each comparison")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison")
     asked = parser.parse_args()
     parts = [asked.only] if asked.only else ["reduction", "start", "notebooks"]
     results: dict[str, Any] = {"machine": machine()}
@@ -47,9 +47,10 @@ def main() -> None:
                 results["pandas_10M"] = fresh("pandas", str(data.units(TEN)))
         if "reduction" in parts and asked.large:
             with console.status("100M units: ours, SQL, scan; then memory"):
-                results["reduction_100M"] = reduced(folder, HUNDRED, max(3, asked.rounds // 2))
+                results["reduction_100M"] = reduced(folder, HUNDRED, max(5, asked.rounds // 2))
             small, large = results["reduction_10M"], results["reduction_100M"]
             results["linear_100M"] = large["ours_s"] / small["ours_s"] / 10
+            results["linear_100M_cpu"] = large["ours_cpu_s"] / small["ours_cpu_s"] / 10
         if "start" in parts:
             with console.status("CPU of --help and validate"):
                 results["start"] = started(folder, asked.rounds)
@@ -142,13 +143,15 @@ def show(results: dict[str, Any]) -> None:
             continue
         seconds = "{ours_s:.2f} s; SQL {sql_s:.2f} s; scan {scan_s:.2f} s".format(**found)
         table.add_row(f"reduction of {name} units, 5 metrics, 2 arms x 6 regions", seconds)
-        table.add_row("  over hand-written SQL", f"{found['ours_over_sql']:.2f} times", "1.3")
+        ratios = "{ours_over_sql:.2f} times (CPU: {ours_over_sql_cpu:.2f})".format(**found)
+        table.add_row("  over hand-written SQL", ratios, "1.3")
         table.add_row("  memory over imports", f"{found['over_imports_mb']:.0f} MB", "200 MB")
     if "pandas_10M" in results:
         said = "{seconds:.1f} s, {over_imports_mb:.0f} MB".format(**results["pandas_10M"])
         table.add_row("  the same 10M by pandas and scipy", said)
     if "linear_100M" in results:
-        table.add_row("  100M over ten times 10M", f"{results['linear_100M']:.2f} times", "1.2")
+        ratios = "{linear_100M:.2f} times (CPU: {linear_100M_cpu:.2f})".format(**results)
+        table.add_row("  100M over ten times 10M", ratios, "1.2")
     if "start" in results:
         start = results["start"]
         table.add_row("CPU of --help", f"{start['help_cpu_s']:.2f} s", "0.5 s")
