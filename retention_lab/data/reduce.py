@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -34,15 +34,16 @@ def reduce(plan: Plan) -> Moments:
     assert plan.spec.design is not None
     columns, pairs = all_columns(dict(plan.needed)), all_pairs(dict(plan.needed))
     frame = unit_frame(plan.source, plan.spec, plan.arms, columns)
-    parts = [(n.numerator, n.denominator) for n in plan.needed.values() if n.denominator]
-    frame = joint(frame, [(a, b) for a, b in parts if b is not None and "__" in a.name])
+    apart = [n for n in plan.needed.values() if n.apart]
+    frame = joint(frame, [(n.numerator, n.denominator) for n in apart if n.denominator])
     caps = _caps(plan.source, frame, columns)
     keys = (plan.spec.design.arm, *plan.spec.segments)
     definition = json.dumps({**json.loads(plan.definition), "caps": caps}, sort_keys=True)
     own = [c for c in columns if c.how == "value"]
     shifts = look(plan.source, unit_frame(plan.source, plan.spec, plan.arms, own), own)
     frame, alike = with_caps(frame, caps), _alike(plan, columns)
-    return reduce_frame(plan.source, frame, keys, pairs, shifts, definition, alike)
+    whole = {c.name for c in columns if c.binary or c.how in ("any", "count")}
+    return reduce_frame(plan.source, frame, keys, pairs, shifts, definition, alike, whole)
 
 
 def _alike(plan: Plan, columns: Sequence[Column]) -> dict[str, object]:
@@ -95,6 +96,7 @@ def reduce_frame(
     shifts: Mapping[str, float] | None = None,
     definition: str = "",
     alike: Mapping[str, object] | None = None,
+    whole: Collection[str] = (),
 ) -> Moments:
     """Reduce `frame` to counts, means and co-moments of `pairs` by the levels of `keys`.
 
@@ -102,7 +104,7 @@ def reduce_frame(
     sums of squares lose every digit from means of 1e8 on. Where a cell's mean turns out far from
     its constant, all is reduced once more around each cell's own mean (two passes, exact).
     Columns of the same value in `alike` are known in the same rows, so that their pair needs no
-    counts of its own.
+    counts of its own. Columns in `whole` hold whole numbers, whose sums are exact.
     """
     alike = alike or {}
     columns = list(dict.fromkeys(c for p in pairs for c in p))
@@ -110,9 +112,9 @@ def reduce_frame(
     apart = [p for p in pairs if p[0] != p[1] and not _same_rows(p, alike)]
     rows = _query(source, frame, keys, pairs, apart, {c: nw.lit(s) for c, s in shifts.items()})
     moments = _moments(rows, keys, pairs, shifts, definition)
-    if not _cancelled(moments, shifts):
+    if not _cancelled(moments, whole):
         return moments
-    by = [key(k) for k in keys]
+    by = [key(i) for i in range(len(keys))]
     means = frame.group_by(*by).agg(**{f"centre {c}": nw.col(c).mean() for c in columns})
     centred = frame.join(means, on=by, how="left")
     centres = {c: nw.col(f"centre {c}") for c in columns}
@@ -175,7 +177,7 @@ def _query(
             sums[f"n {x}|{y}"] = product.count()
             sums[f"x {x}|{y}"] = nw.when(~nw.col(y).is_null()).then(shifted(x)).sum()
             sums[f"y {x}|{y}"] = nw.when(~nw.col(x).is_null()).then(shifted(y)).sum()
-    return source.arrays(frame.group_by(*(key(k) for k in keys)).agg(**sums))
+    return source.arrays(frame.group_by(*(key(i) for i in range(len(keys)))).agg(**sums))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite stays so, and is seen later
@@ -226,11 +228,12 @@ def _moments(
         comoment[:, i] = product - sum_x * sum_y / some
     squares = [i for i, (x, y) in enumerate(pairs) if x == y]
     comoment[:, squares] = np.maximum(comoment[:, squares], 0.0)
-    order = sorted(range(count), key=lambda r: tuple(str(rows[key(k)][r]) for k in keys))
+    cells = [tuple(str(rows[key(i)][r]) for i in range(len(keys))) for r in range(count)]
+    order = sorted(range(count), key=cells.__getitem__)
     return Moments(
         keys=tuple(keys),
         pairs=tuple(pairs),
-        cells=tuple(tuple(str(rows[key(k)][r]) for k in keys) for r in order),
+        cells=tuple(cells[r] for r in order),
         size=np.asarray(rows["size"], np.int64)[order],
         n=n[order],
         mean_x=mean_x[order],
@@ -247,18 +250,17 @@ def _floats(values: Any) -> Floats:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _cancelled(m: Moments, shifts: Mapping[str, float]) -> bool:
+def _cancelled(m: Moments, whole: Collection[str]) -> bool:
     """Whether a cell's mean lies so far from the shift that its co-moment lost digits.
 
-    Sums of whole numbers below 2^53 are exact, however far the mean lies.
+    Sums of `whole` numbers below 2^53 are exact, however far the mean lies.
     """
     for i, (x, y) in enumerate(m.pairs):
         if x != y:
             continue
         n, spread = m.n[:, i], m.comoment[:, i]
         distance = n * m.mean_x[:, i] ** 2
-        raw = spread + distance
-        exact = (shifts[x] == 0.0) & (np.abs(raw - np.rint(raw)) < 1e-9) & (raw < 2.0**53)
+        exact = (x in whole) & (spread + distance < 2.0**53)
         if np.any((distance > LOST * spread) & ~exact & (n > 1)):
             return True
     return False

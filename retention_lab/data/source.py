@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -76,24 +76,24 @@ class Source:
                 self.connection.execute("set enable_progress_bar = false")
             self.connection.execute("set preserve_insertion_order = false")
             self.connection.execute(f"set timezone = '{data.timezone}'")
-        self._frames: dict[str, Frame] = {}
         self._scans: dict[str, str] = {}
         self._described: dict[str, dict[str, str]] = {}
 
-    def table(self, ref: str, at: str | None = None) -> Frame:
-        """The table that `ref` names, as a lazy frame; column `at`, if given, as an instant.
+    def table(self, ref: str, columns: Mapping[str, str], at: str | None = None) -> Frame:
+        """Columns of the table that `ref` names, as a lazy frame.
 
-        An instant is Int64, in microseconds since 1970-01-01 00:00 UTC.
-        Raises DataError where it cannot be found or opened, with the nearest known name.
+        `columns` maps names of the frame to columns of the table, which may be called anything;
+        the frame's `at`, if given, is an instant: Int64, microseconds since 1970-01-01 00:00 UTC.
+        Raises DataError where the table cannot be found or opened, with the nearest known name.
         """
         import narwhals as nw
 
         with self._errors(ref):
-            columns = f"* replace ({self.instant(ref, at)} as {quoted(at)})" if at else "*"
-            sql = f"select {columns} from {self._scan(ref)}"
-            if sql not in self._frames:
-                self._frames[sql] = nw.from_native(self.connection.sql(sql))
-            return self._frames[sql]
+            wanted = ", ".join(
+                f"{self.instant(ref, c) if name == at else quoted(c)} as {quoted(name)}"
+                for name, c in columns.items()
+            )
+            return nw.from_native(self.connection.sql(f"select {wanted} from {self._scan(ref)}"))
 
     def instant(self, ref: str, column: str, table: str | None = None) -> str:
         """SQL for the microseconds since 1970-01-01 UTC of a date or time column.
@@ -175,13 +175,15 @@ class Source:
             raise DataError(f"{ref!r} mixes Parquet and CSV files")
         if len(paths) == 1 and readers == {"read_csv"}:
             # Its dialect and types are found once: each query would find them anew.
-            sniffed = f"from sniff_csv({literal(str(paths[0]))})"
+            sniffed = f"from sniff_csv({literal(_plain(paths[0]))}, sample_size = -1)"
             (found,) = self.connection.execute(f"select prompt, columns {sniffed}").fetchall()
             if not any("'" in name for name in (str(paths[0]), *(c["name"] for c in found[1]))):
                 return str(found[0]).strip().removeprefix("FROM ").rstrip(";")
-        names = ", ".join(literal(str(p)) for p in paths)
+        names = ", ".join(literal(_plain(p)) for p in paths)
         by_name = ", union_by_name = true" if len(paths) > 1 else ""
-        return f"{readers.pop()}([{names}]{by_name})"
+        # Types are found from all rows: from a sample, 0.4 after many whole numbers is read as 0.
+        whole = ", sample_size = -1" if readers == {"read_csv"} else ""
+        return f"{readers.pop()}([{names}]{by_name}{whole})"
 
     def _named_table(self, name: str) -> str:
         found = self.connection.execute(
@@ -222,8 +224,20 @@ class Source:
     def _errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (duckdb.Error, OSError) as error:
-            raise DataError(self.conceal(f"{what}: {error}")) from None
+        except (duckdb.Error, OSError, RuntimeError) as error:
+            message = _without_values(str(error))
+            raise DataError(self.conceal(f"{what}: {message}")) from None
+
+
+def _plain(path: Path) -> str:
+    """A path that DuckDB takes as one file, whatever characters are in it."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def _without_values(message: str) -> str:
+    """An engine's error without the rows that it quotes: they are customers'."""
+    message = message.split("Original Line")[0].split("\n\n")[0].strip()
+    return re.sub(r"(?i)\b(string|value) (['\"]).*?\2", "a value", message)
 
 
 def _kind(dtype: str) -> str:

@@ -12,13 +12,15 @@ from retention_lab.experiment.needs import Column
 from retention_lab.experiment.spec import Spec
 
 MISSING_LEVEL = "(missing)"
-EXPOSED = "exposed"
-UNIT = "unit"
+# Names within a frame have a space in them, which no metric's name can have.
+EXPOSED = "exposed at"
+UNIT = "unit id"
+AT = "event at"
 
 
-def key(name: str) -> str:
-    """The name, in a unit frame, of the column that holds the level of `name` as text."""
-    return f"key {name}"
+def key(position: int) -> str:
+    """The name, in a unit frame, of the column of levels at `position`: 0 is the arm."""
+    return f"key {position}"
 
 
 def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequence[Column]) -> Frame:
@@ -32,17 +34,18 @@ def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequenc
     assert spec.design is not None
     data, design = spec.data, spec.design
     levels = [design.arm, *spec.segments]
-    keys = {key(k): nw.col(k).cast(nw.String).fill_null(MISSING_LEVEL) for k in levels}
+    wanted = {key(i): name for i, name in enumerate(levels)}
+    keys = {k: nw.col(k).cast(nw.String).fill_null(MISSING_LEVEL) for k in wanted}
+    wanted |= {c.name: c.value or c.name for c in columns if c.how == "value"}
     own = {c.name: _own(c) for c in columns if c.how == "value"}
+    known_arm = nw.col(key(0)).is_in(list(arms))
     if data.assignments is None:
         assert data.units is not None
-        frame = source.table(data.units)
-        return frame.select(**keys, **own).filter(nw.col(key(design.arm)).is_in(list(arms)))
+        return source.table(data.units, wanted).select(**keys, **own).filter(known_arm)
     assert design.unit is not None
-    at = data.assignments.at
-    frame = source.table(data.assignments.table, at)
-    frame = frame.select(**keys, **own, **{UNIT: nw.col(design.unit), EXPOSED: nw.col(at)})
-    frame = frame.filter(nw.col(key(design.arm)).is_in(list(arms)))
+    wanted |= {UNIT: design.unit, EXPOSED: data.assignments.at}
+    frame = source.table(data.assignments.table, wanted, at=EXPOSED)
+    frame = frame.select(**keys, **own, **{n: nw.col(n) for n in (UNIT, EXPOSED)}).filter(known_arm)
     end = end_of(data.as_of, data.timezone) if data.as_of is not None else None
     if end is not None:
         frame = frame.filter(nw.col(EXPOSED) < end)
@@ -73,7 +76,7 @@ def joint(frame: Frame, pairs: Iterable[tuple[Column, Column]]) -> Frame:
 
 
 def _own(column: Column) -> nw.Expr:
-    value = nw.col(column.value or column.name).cast(nw.Float64)
+    value = nw.col(column.name).cast(nw.Float64)
     return value.fill_null(0.0) if column.missing == "zero" else value
 
 
@@ -84,11 +87,10 @@ def _events(
     assert spec.design is not None
     assert spec.design.unit is not None
     table = spec.data.events[name]
-    events = source.table(table.table, table.at)
-    values = {f"value {v}": nw.col(v).cast(nw.Float64) for v in {c.value for c in columns} if v}
-    events = events.select(**{UNIT: nw.col(spec.design.unit), "at": nw.col(table.at)}, **values)
-    joined = events.join(exposures, on=UNIT, how="inner")
-    since = nw.col("at") - nw.col(EXPOSED)
+    values = {v: f"value {i}" for i, v in enumerate(dict.fromkeys(c.value for c in columns)) if v}
+    wanted = {UNIT: spec.design.unit, AT: table.at, **{name: v for v, name in values.items()}}
+    joined = source.table(table.table, wanted, at=AT).join(exposures, on=UNIT, how="inner")
+    since = nw.col(AT) - nw.col(EXPOSED)
     longest = max((c.window or 0 for c in columns if not c.before), default=0)
     earliest = max((c.window or 0 for c in columns if c.before), default=0)
     joined = joined.filter(since > -earliest * HOUR, since <= longest * HOUR)
@@ -96,7 +98,7 @@ def _events(
     for c in columns:
         inside = _inside(c, since)
         if c.how == "sum":
-            value = nw.col(f"value {c.value}")
+            value = nw.col(values[str(c.value)]).cast(nw.Float64)
             sums[c.name] = nw.when(inside).then(value).sum()
             if c.missing == "drop":
                 sums[f"lost {c.name}"] = (inside & value.is_null()).cast(nw.Int64).sum()

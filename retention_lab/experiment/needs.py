@@ -10,7 +10,7 @@ from typing import Literal
 from retention_lab.errors import PlanError, did_you_mean
 from retention_lab.experiment.spec import EVENT_KINDS, Cap, Metric, Spec, hours
 
-PRE = "__pre"
+PRE = " pre"  # with a space, as no metric's name can have one
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class Needs:
     numerator: Column
     denominator: Column | None = None
     before: Column | None = None
+    apart: bool = False  # a ratio whose parts count only where both are known
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -71,8 +72,20 @@ def needs(
 
 
 def all_columns(needed: dict[str, Needs]) -> tuple[Column, ...]:
-    """Every column once, in the order in which it is first needed."""
-    return tuple({c.name: c for n in needed.values() for c in n.columns}.values())
+    """Every column once, in the order in which it is first needed.
+
+    Raises PlanError where two different ones have one name, as an engine reads names: without
+    regard to capitals.
+    """
+    columns: dict[str, Column] = {}
+    for c in (c for n in needed.values() for c in n.columns):
+        first = columns.setdefault(c.name.casefold(), c)
+        if first != c:
+            raise PlanError(
+                f"{first.name!r} and {c.name!r} would be one column: give one of the metrics, "
+                "or the column of the units that a ratio names, another name"
+            )
+    return tuple(columns.values())
 
 
 def all_pairs(needed: dict[str, Needs]) -> tuple[tuple[str, str], ...]:
@@ -92,10 +105,10 @@ def _of(
     uneven = len({c.matures for c in parts}) > 1 or any(c.missing == "drop" for c in parts)
     if uneven:
         parts = [
-            dataclasses.replace(c, name=f"{metric.name}__{role}", matures=matures)
+            dataclasses.replace(c, name=f"{metric.name} {role}", matures=matures)
             for c, role in zip(parts, ("numerator", "denominator"), strict=True)
         ]
-    return Needs(metric.name, parts[0], parts[1])
+    return Needs(metric.name, parts[0], parts[1], apart=uneven)
 
 
 def _column(metric: Metric) -> Column:
@@ -141,7 +154,9 @@ def _part(
         return _column(metric)
     if name in known:
         part = known[name]
-        return dataclasses.replace(part, missing=ratio.missing) if part.how == "value" else part
+        if part.how != "value" or ratio.missing == "error":
+            return part
+        return dataclasses.replace(part, name=f"{name} {ratio.missing}", missing=ratio.missing)
     event, _, window = name.rpartition("_")
     if event in spec.data.events and re.fullmatch(r"\d+[hdw]", window):
         span = hours(window)

@@ -158,7 +158,7 @@ def _look(units: str, arm: str, root: Path) -> tuple[list[Column], list[str]]:
     from retention_lab.data.source import Source
 
     source = Source(Data(units=units), root / "experiments", root)
-    relation = source.table(units).to_native()
+    relation = source.table(units, {c: c for c in source.columns(units)}).to_native()
     names = relation.columns
     if arm not in names:
         raise PlanError(f"column {arm!r} is not in {units}{did_you_mean(arm, names)}")

@@ -88,11 +88,11 @@ def test_pairs_are_counted_where_both_are_known(write):
         {"name": "r", "kind": "ratio", "numerator": "x", "denominator": "y", "missing": "drop"},
     ]
     m = reduced(write, columns, metrics)
-    i = m.pair("r__numerator", "r__denominator")
+    i = m.pair("r numerator", "r denominator")
     assert m.n[0, i] == 2
     assert (m.mean_x[0, i], m.mean_y[0, i]) == (3.0, 1.5)
     assert m.comoment[0, i] == pytest.approx(1.0)
-    assert m.n[0, m.pair("r__numerator")] == 2
+    assert m.n[0, m.pair("r numerator")] == 2
     assert m.n[0, m.pair("x")] == 3
     assert m.size.tolist() == [4, 4]
 
@@ -219,3 +219,69 @@ def test_merged_parts_of_one_table_are_the_table(write, tmp_path):
         for c in ("x", "y"):
             assert merged.mean(cell, c) == pytest.approx(whole.mean(cell, c), rel=1e-15)
     np.testing.assert_allclose(merged.comoment, whole.comoment, rtol=1e-9, atol=1e-6)
+
+
+def test_a_metrics_name_is_never_taken_for_a_column_of_the_frame(write):
+    """Names like those that a frame or a ratio could use inside mean what the file says."""
+    columns = {"arm": ["a", "b"] * 3, "x": [1.0, 2.0, None, 4.0, 5.0, 6.0], "y": [1.0, None] * 3}
+    metrics = [
+        {"name": "net__x", "kind": "mean", "value": "x", "missing": "zero"},
+        {
+            "name": "r",
+            "kind": "ratio",
+            "numerator": "net__x",
+            "denominator": "y",
+            "missing": "drop",
+        },
+        {"name": "exposed", "kind": "mean", "value": "x", "missing": "zero"},
+        {"name": "unit", "kind": "mean", "value": "x", "missing": "zero"},
+        {"name": "size", "kind": "mean", "value": "x", "missing": "zero"},
+    ]
+    m = reduced(write, columns, metrics).roll_up()
+    for name in ("net__x", "exposed", "unit", "size"):
+        assert spread(m, name)[:2] == (6, 3.0)
+
+
+@pytest.mark.parametrize("column", ["utm.source", 'say "x"', "*", "it's", "Größe 中", "key 0"])
+def test_columns_may_be_called_anything(write, column):
+    columns = {"arm": ["a", "b"] * 30, column: [float(i % 7) for i in range(60)], "s": ["n"] * 60}
+    metrics = [{"name": "x", "kind": "mean", "value": column}]
+    assert spread(reduced(write, columns, metrics).roll_up(), "x")[0] == 60
+    as_segment = {"arm": ["a", "b"] * 30, column: ["p", "q"] * 30, "x": [1.0, 2.0] * 30}
+    m = reduced(write, as_segment, [{"name": "x", "kind": "mean"}], segments=[column])
+    assert m.levels(column) == ("p", "q")
+
+
+def test_two_ratios_of_one_column_keep_their_own_missing_rule(write):
+    columns = {"arm": ["a", "b"] * 4, "x": [1.0, None, 3.0, 4.0] * 2, "y": [2.0] * 8}
+    ratio = {"kind": "ratio", "numerator": "x", "denominator": "y"}
+    metrics = [
+        {"name": "zero", "missing": "zero", **ratio},
+        {"name": "drop", "missing": "drop", **ratio},
+    ]
+    m = reduced(write, columns, metrics).roll_up()
+    assert m.n[0, m.pair("x zero", "y zero")] == 8
+    assert m.n[0, m.pair("drop numerator", "drop denominator")] == 6
+
+
+@pytest.mark.parametrize(("n", "scale"), [(3000, 1.0), (9000, 1.01), (4000, 2.0)])
+def test_sums_of_events_keep_their_variance_far_from_zero(write, n, scale):
+    rng = np.random.default_rng(0)
+    start = dt.datetime(2026, 1, 1)
+    value = scale * (1e6 + 0.01 * rng.normal(size=n))
+    who = {"unit": np.arange(n), "arm": ["a", "b"] * (n // 2), "at": [start] * n}
+    orders = {"unit": np.arange(n), "at": [start + dt.timedelta(days=1)] * n, "value": value}
+    path = write(
+        {"who": who, "orders": orders},
+        data={
+            "assignments": {"table": "who.parquet", "at": "at"},
+            "events": {"orders": {"table": "orders.parquet", "at": "at"}},
+            "as_of": dt.date(2026, 3, 1),
+        },
+        design={**DESIGN, "unit": "unit"},
+        metrics=[
+            {"name": "v", "kind": "sum", "event": "orders", "value": "value", "within": "30d"}
+        ],
+    )
+    found = spread(rl.reduce(rl.plan(path)).roll_up(), "v")
+    assert found[2] == pytest.approx((value - 1e6 * scale).var(ddof=1), rel=1e-5)

@@ -40,7 +40,7 @@ def test_files_and_globs(folder, ref, n):
     src = source(folder)
     assert count(src, ref) == n
     assert src.columns(ref) == {"id": "number", "arm": "text"}
-    assert src.rows(src.table(ref).select("id").sort("id"))[0] == {"id": 0}
+    assert src.rows(src.table(ref, {"key": "id"}).sort("key"))[0] == {"key": 0}
     assert len(src.files(ref)) == (2 if n == 3 else 1)
     assert count(src, str(folder / ref)) == n
 
@@ -124,4 +124,34 @@ def test_dialects_of_csv(folder, text, kinds):
     (folder / "x.csv").write_text(text, encoding="utf-8")
     src = source(folder)
     assert src.columns("x.csv") == kinds
-    assert len(src.rows(src.table("x.csv"))) == 2
+    assert len(src.rows(src.table("x.csv", {"a": "arm"}))) == 2
+
+
+def test_the_type_of_a_csv_column_is_that_of_all_its_rows(folder):
+    """Fractions after tens of thousands of whole numbers are not rounded."""
+    rows = ["arm,x"] + ["a,0"] * 30_000 + ["a,0.4"] * 10
+    (folder / "late.csv").write_text("\n".join(rows))
+    (folder / "later.csv").write_text("\n".join(rows))
+    for ref in ("late.csv", "late*.csv"):
+        src = source(folder)
+        found = src.query("select sum(x) as s from t", t=ref)[0]["s"]
+        assert found == pytest.approx(4.0 * len(src.files(ref)))
+
+
+def test_a_bracket_in_a_file_name_is_no_pattern(folder):
+    (folder / "day[1].parquet").write_bytes((folder / "day2.parquet").read_bytes())
+    src = source(folder)
+    assert count(src, "day*.parquet") == 1 + 2 + 2
+    assert count(src, "day[[]1[]].parquet") == 2
+
+
+def test_an_error_does_not_quote_a_customers_row(folder):
+    lines = ["id,x"] + [f"{i},1" for i in range(10)] + ["jane.doe@private.example,2,oops,3"]
+    (folder / "bad.csv").write_text("\n".join(lines))
+    con = duckdb.connect(str(folder / "bad.duckdb"))
+    con.execute("create view bad as select cast('jane.doe@private.example' as int) as x")
+    con.close()
+    for src, ref in ((source(folder, engine={"duckdb": "bad.duckdb"}), "table:bad"),):
+        with pytest.raises(DataError) as caught:
+            src.query("select sum(x) from t", t=ref)
+        assert "jane" not in str(caught.value)

@@ -202,8 +202,8 @@ def test_needs_are_declared_once_and_shared(write):
     )  # fmt: skip
     parts = needed["per"].columns
     assert [(c.name, c.matures) for c in parts] == [
-        ("per__numerator", 720),
-        ("per__denominator", 720),
+        ("per numerator", 720),
+        ("per denominator", 720),
     ]
 
 
