@@ -222,16 +222,21 @@ def test_a_secret_is_nowhere(batch: Batch) -> None:
     assert "s3cret" not in batch.first.text
 
 
+HEARS = (  # a process that is started in the background ignores Ctrl-C unless it says otherwise
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from retention_lab.cli import main; main()"
+)
+
+
 def start(root: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
     """The command line in a process that hears Ctrl-C, however the tests were started."""
     return subprocess.Popen(
-        [*COMMAND, *words],
+        [sys.executable, "-c", HEARS, *words],
         cwd=root,
         env=settings(**environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention_lab.results import Row
@@ -72,6 +72,7 @@ def test_an_arm_cannot_pass_for_anothers_number() -> None:
     assert sorted(metrics([a, b]).values()) == [1.0, 2.0, 3.0]
 
 
+@settings(deadline=None)
 @given(arm=NAMES, segment=NAMES, level=NAMES)
 def test_mlflow_takes_every_key(arm: str, segment: str, level: str) -> None:
     made = row(metric="m" * 100, arm=arm, segment=segment, level=level, estimate=1.0, ci_high=2.0)
@@ -79,6 +80,7 @@ def test_mlflow_takes_every_key(arm: str, segment: str, level: str) -> None:
         _validate_metric(key, value, 0, 0)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(NAMES, st.text(max_size=7000), max_size=3))
 def test_mlflow_takes_every_parameter(content: dict[str, str]) -> None:
     for key, value in parameters({"parameters": content}).items():

@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention_lab.run.redact import SHORTEST, Redactor, without_credentials
@@ -43,6 +43,7 @@ def test_every_usual_spelling_is_replaced(spelled: str) -> None:
     assert "s3cr" not in clean
 
 
+@settings(deadline=None)
 @given(st.text(min_size=SHORTEST, max_size=30), st.text(max_size=20))
 def test_no_value_survives_in_text_or_json(value: str, around: str) -> None:
     made = Redactor("${KEY}", {"KEY": value})
