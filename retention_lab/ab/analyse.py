@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from retention_lab.ab import estimate as est
@@ -28,8 +28,12 @@ def analyse(plan: Plan, moments: Moments) -> Results:
     A number that cannot be had is None, with the reason in `note`; no metric stops another.
     """
     rows = [*_split_rows(plan, moments)]
-    for metric in plan.spec.metrics:
-        rows += _Metric(plan, moments, metric).rows()
+    metrics = [_Metric(plan, moments, metric) for metric in plan.spec.metrics]
+    combinations = moments.roll_up(*plan.spec.segments)
+    cells = [dict(zip(combinations.keys, c, strict=True)) for c in combinations.cells]
+    hide = suppressed([m.counts() for m in metrics], plan.spec.privacy.min_cell, cells)
+    for metric in metrics:
+        rows += metric.rows(hide)
     return Results.of(_adjusted(plan, rows))
 
 
@@ -58,9 +62,10 @@ def _split_rows(plan: Plan, moments: Moments) -> Iterator[Row]:
             analysis="ab",
             estimand="sample_ratio",
             term=f"chi-square, {test.df} df",
-            estimate=test.chi2,
-            p_value=test.p_value,
+            estimate=None if hide else test.chi2,
+            p_value=float(f"{test.p_value:.2g}") if hide else test.p_value,
             n=None if hide else total,
+            note=_too_small(least) if hide else None,
             method="Pearson chi-square of goodness of fit, all arms",
         )
 
@@ -84,11 +89,21 @@ class _Metric:
         self.arm_key, self.arms = plan.spec.design.arm, plan.arms
         self.alpha, self.least = plan.spec.inference.alpha, plan.spec.privacy.min_cell
         self.ratio = self.needs.denominator is not None
+        by_arm = moments.roll_up(self.arm_key)
+        self.hide = any(0 < _size(by_arm, a) < self.least for a in self.arms)
         self.test = "delta method, Welch t" if self.ratio else "Welch t"
 
-    def rows(self) -> Iterator[Row]:
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Units that count for the metric: segment -> level -> arm -> n."""
+        by = {s: self.moments.roll_up(self.arm_key, s) for s in self.plan.spec.segments}
+        return {
+            s: {lv: {a: self._n(m, m.cell(a, lv)) for a in self.arms} for lv in m.levels(s)}
+            for s, m in by.items()
+        }
+
+    def rows(self, hide: Mapping[str, Collection[str]]) -> Iterator[Row]:
         by_arm = self.moments.roll_up(self.arm_key)
-        fault = self.plan.faults.get(self.metric.name) or self._unplanned(by_arm)
+        fault = self.plan.faults.get(self.metric.name) or self._uneven(by_arm)
         yield from self._quality(by_arm)
         cells = {arm: by_arm.cell(arm) for arm in self.arms}
         hidden = {a for a in self.arms if 0 < self._n(by_arm, cells[a]) < self.least}
@@ -96,32 +111,43 @@ class _Metric:
         if self.needs.before is not None:
             yield from self._before(by_arm, cells, fault, hidden)
         for segment in self.plan.spec.segments:
-            yield from self._segment(segment, fault)
+            yield from self._segment(segment, fault, hide[segment])
 
-    def _unplanned(self, by_arm: Moments) -> str | None:
-        """Missing values that no plan saw, because the run starts from saved reductions."""
-        for c in self.needs.columns:
-            if c.how == "value" and c.missing == "error":
-                gone = int(by_arm.size.sum() - by_arm.n[:, by_arm.pair(c.name)].sum())
-                if gone:
-                    return f"missing_values: {gone:,} values of {c.value!r} are missing"
-        return None
+    def _uneven(self, by_arm: Moments) -> str | None:
+        """Values missing in one arm more than in another: what is left is not comparable."""
+        if not any(c.missing == "drop" for c in self.needs.columns):
+            return None
+        known = [self._n(by_arm, by_arm.cell(arm)) for arm in self.arms]
+        all_units = [_size(by_arm, arm) for arm in self.arms]
+        test = same_levels([[n, size - n] for n, size in zip(known, all_units, strict=True)])
+        if test is None or test.p_value >= MISMATCH:
+            return None
+        return (
+            "uneven_missing: the arms differ beyond chance in how many values are missing "
+            f"(chi-square p = {test.p_value:.2g}), so those that are left cannot be compared"
+        )
 
     def _quality(self, by_arm: Moments) -> Iterator[Row]:
+        """Units that do not count: their window has not elapsed, or they have no value."""
         column = self.needs.numerator
         known = int(by_arm.n[:, by_arm.pair(column.name)].sum())
         gone = by_arm.units - known
-        if gone == 0:
-            return
-        shown = gone if gone >= self.least or column.matures is not None else None
-        yield Row(
-            analysis="quality",
-            metric=self.metric.name,
-            estimand="immature" if column.matures is not None else "missing",
-            estimate=shown,
-            n=known,
-            note=None if shown is not None else _too_small(self.least),
-        )
+        immature = gone if column.matures is not None else 0
+        look = self.plan.look
+        if column.matures is not None and column.missing == "drop" and look is not None:
+            immature = min(gone, look.rows - look.later - look.mature[column.matures])
+        for estimand, count in (("immature", immature), ("missing", gone - immature)):
+            if count == 0:
+                continue
+            small = estimand == "missing" and count < self.least
+            yield Row(
+                analysis="quality",
+                metric=self.metric.name,
+                estimand=estimand,
+                estimate=None if small else count,
+                n=None if self.hide else known,
+                note=_too_small(self.least) if small else None,
+            )
 
     def _n(self, m: Moments, cell: int | None) -> int:
         if cell is None:
@@ -223,18 +249,16 @@ class _Metric:
                 method="Welch t",
             )
 
-    def _segment(self, segment: str, fault: str | None) -> Iterator[Row]:
+    def _segment(self, segment: str, fault: str | None, hide: Collection[str]) -> Iterator[Row]:
         m = self.moments.roll_up(self.arm_key, segment)
         levels = m.levels(segment)
         cells = {lv: {arm: m.cell(arm, lv) for arm in self.arms} for lv in levels}
-        counts = {lv: {a: self._n(m, cells[lv][a]) for a in self.arms} for lv in levels}
         test = same_levels([[_at(m.size, cells[lv][a]) for lv in levels] for a in self.arms])
         if test is not None and test.p_value < MISMATCH:
             fault = fault or (
                 f"post_treatment: the arms differ in {segment!r} beyond chance "
                 f"(chi-square p = {test.p_value:.2g}), so it may be a result of the treatment"
             )
-        hide = suppressed(counts, self.least)
         for level in levels:
             hidden = set(self.arms) if level in hide else set()
             yield from self._compare(m, cells[level], fault, hidden, segment, level)
@@ -273,12 +297,11 @@ def _adjusted(plan: Plan, rows: list[Row]) -> list[Row]:
     for i, r in enumerate(rows):
         if r.estimand in ("mean_difference", "ratio_difference", "relative_lift"):
             kind = "lift" if r.estimand == "relative_lift" else "difference"
-            metric = "primary" if r.metric in primary and r.segment is None else r.metric
-            families[kind, metric, r.segment].append(i)
+            family = () if r.metric in primary and r.segment is None else (r.metric, r.segment)
+            families[kind, family].append(i)
     out = list(rows)
-    for kind, metric, segment in list(families):
-        members = families[kind, metric, segment]
-        adjusted = holm([rows[i].p_value for i in families["difference", metric, segment]])
+    for (_, family), members in list(families.items()):
+        adjusted = holm([rows[i].p_value for i in families["difference", family]])
         for i, p in zip(members, adjusted, strict=True):
             shown = p if rows[i].p_value is not None else None
             out[i] = dataclasses.replace(rows[i], p_adjusted=shown)

@@ -20,7 +20,7 @@ def decide(plan: Plan, results: Results) -> Verdict:
     ship          an arm is better in a primary metric (adjusted p below alpha), worse in none,
                   and harms no guardrail; where several are, the one with the largest effect
     stop          no arm can ship, and every arm is worse in a primary metric, harms a guardrail,
-                  or cannot reach the least effect that is worth having (`margin`)
+                  or reaches in no primary metric the least effect worth having (`margin`)
     keep_running  otherwise: the data do not decide yet
     """
     checks = _validity(plan, results)
@@ -79,7 +79,8 @@ class _Arm:
         self.name = name
         self.alpha = plan.spec.inference.alpha
         self.results = results
-        self.better = self.worse = self.harmed = self.hopeless = self.unsure = False
+        self.better = self.worse = self.harmed = self.unsure = False
+        self.hopeless: list[bool] = []  # by primary metric
         self.size = 0.0
         reasons = []
         for metric in plan.spec.metrics:
@@ -98,7 +99,7 @@ class _Arm:
 
     @property
     def must_stop(self) -> bool:
-        return self.worse or self.harmed or self.hopeless
+        return self.worse or self.harmed or (bool(self.hopeless) and all(self.hopeless))
 
     def _primary(self, metric: Metric, row: Row) -> Reason:
         if row.p_value is None or row.estimate is None:
@@ -108,21 +109,24 @@ class _Arm:
         lift = self._lift(metric)
         adjusted = row.p_adjusted if row.p_adjusted is not None else row.p_value
         numbers = {**_interval(metric, row), "p_adjusted": adjusted, **_lift_numbers(lift)}
+        good = sign * row.estimate > 0
+        ends = [sign * x for x in (row.ci_low, row.ci_high) if x is not None]
+        too_little = metric.margin is not None and max(ends) < metric.margin
+        self.hopeless.append(too_little)
+        if too_little and (good or adjusted >= self.alpha):
+            return Reason("no_worthwhile_effect", {**numbers, "margin": metric.margin})
         if adjusted < self.alpha:
-            good = sign * row.estimate > 0
             self.better, self.worse = self.better or good, self.worse or not good
             gain = lift.estimate if lift is not None and lift.estimate is not None else row.estimate
             self.size = max(self.size, sign * gain)
             return Reason("primary_better" if good else "primary_worse", numbers)
-        ends = [sign * x for x in (row.ci_low, row.ci_high) if x is not None]
-        if metric.margin is not None and max(ends) < metric.margin:
-            self.hopeless = True
-            return Reason("no_worthwhile_effect", {**numbers, "margin": metric.margin})
         return Reason("primary_unclear", numbers)
 
     def _guardrail(self, metric: Metric, row: Row) -> Reason:
         """Harm: the whole interval on the bad side. Kept: no harm beyond the margin is in it."""
         numbers = {**_interval(metric, row), "margin": metric.margin}
+        if row.estimate == 0.0 and (row.note or "").startswith("zero_variance"):
+            return Reason("guardrail_kept", {**numbers, "ci_low": 0.0, "ci_high": 0.0})
         if row.ci_low is None or row.ci_high is None:
             self.unsure = True
             return Reason("guardrail_unclear", {**numbers, "note": row.note})

@@ -25,6 +25,7 @@ class Level:
     variance: float
     n: int
     offset: float | None = None
+    doubt: str | None = None  # why its error, or the estimate itself, cannot be had
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ UNBOUNDED = (
 TOO_FEW = "too_few_units: an arm has fewer than two units"
 NO_VARIANCE = "zero_variance: every unit has the same value, so there is no error to compare with"
 EMPTY = "empty_arm: the arm has no units"
+FEW = 20
+THIN = f"few_events: the ratio rests on fewer than {FEW} units of the denominator in effect"
+NO_DENOMINATOR = "zero_denominator: the denominator adds up to 0"
 NOT_FINITE = "not_finite: the values are infinite, NaN or too large to add up"
 
 
@@ -66,7 +70,8 @@ def ratio_level(m: Moments, cell: int | None, numerator: str, denominator: str) 
 
     R = x / y; variance (s_xx - 2 R s_xy + R^2 s_yy) / (n y^2), the variance of the mean of
     (X - R Y) / y. Source: Deng, Knoblich and Lu (2018), "Applying the Delta Method in Metric
-    Analytics", KDD '18, section 2.
+    Analytics", KDD '18, section 2. Where the denominator rests on a handful of units the error of
+    the linearisation is far too small: below 20 of (sum y)^2 / sum y^2 there is no error.
     """
     if cell is None:
         return Level(math.nan, math.nan, 0)
@@ -74,11 +79,15 @@ def ratio_level(m: Moments, cell: int | None, numerator: str, denominator: str) 
     n = int(m.n[cell, xy])
     x = m.origin.get(numerator, 0.0) + float(m.mean_x[cell, xy])
     y = m.origin.get(denominator, 0.0) + float(m.mean_y[cell, xy])
-    if n == 0 or y == 0.0:
-        return Level(math.nan, math.nan, n)
+    if n == 0:
+        return Level(math.nan, math.nan, 0)
+    if y == 0.0:
+        return Level(math.nan, math.nan, n, doubt=NO_DENOMINATOR)
     ratio = x / y
     if n < 2:
         return Level(ratio, math.nan, n)
+    if n / (1.0 + float(m.comoment[cell, yy]) / n / y / y) < FEW:
+        return Level(ratio, math.nan, n, doubt=THIN)
     parts = (
         float(m.comoment[cell, xx]),
         -2.0 * ratio * float(m.comoment[cell, xy]),
@@ -100,7 +109,7 @@ def level_interval(a: Level, alpha: float) -> Estimate:
     """Interval of one arm's level by Student's t with n - 1 degrees of freedom."""
     reason = _cannot(a)
     if reason is not None:
-        return Estimate(note=reason)
+        return Estimate(a.estimate if reason == THIN else None, note=reason)
     if a.n < 2 or a.variance == 0.0:
         return Estimate(a.estimate, note=TOO_FEW if a.n < 2 else NO_VARIANCE)
     std_error = math.sqrt(a.variance)
@@ -114,13 +123,15 @@ def difference(arm: Level, base: Level, alpha: float) -> Estimate:
     Source: Welch (1947), Biometrika 34, 28-35; degrees of freedom by Satterthwaite (1946).
     """
     reason = _cannot(arm) or _cannot(base)
-    if reason is not None:
+    if reason is not None and reason != THIN:
         return Estimate(note=reason)
     estimate = arm.estimate - base.estimate
     if arm.offset is not None and base.offset is not None:
         estimate = arm.offset - base.offset
     if not math.isfinite(estimate):
         return Estimate(note=NOT_FINITE)
+    if reason == THIN:
+        return Estimate(estimate, note=THIN)
     if min(arm.n, base.n) < 2:
         return Estimate(estimate, note=TOO_FEW)
     std_error = math.sqrt(arm.variance + base.variance)
@@ -179,6 +190,8 @@ def critical(df: float, alpha: float) -> float:
 def _cannot(level: Level) -> str | None:
     if level.n == 0:
         return EMPTY
+    if level.doubt is not None:
+        return level.doubt
     if not math.isfinite(level.estimate) or (level.n > 1 and not math.isfinite(level.variance)):
         return NOT_FINITE
     return None

@@ -139,6 +139,12 @@ def has_event_after(
     return bool(found)
 
 
+def stray_events(source: Source, events: str, unit: str, events_at: str) -> int:
+    """Rows of an event table that belong to no unit or no time."""
+    bad = f"{quoted(unit)} is null or {quoted(events_at)} is null"
+    return int(source.query(f"select count(*) as n from e where {bad}", e=events)[0]["n"])
+
+
 def event_faults(
     source: Source,
     units: str,
@@ -156,7 +162,7 @@ def event_faults(
     Those are the events from `before` hours before to `after` hours after their unit's exposure.
     The join is made only where the table holds such values at all.
     """
-    v = quoted(value)
+    v = f"e.{quoted(value)}"
     odd = f"not isfinite({v}::double)" if value in source.fractional(events) else "false"
     bad = f"({v} is null or {odd})"
     if not source.query(f"select 1 as found from e where {bad} limit 1", e=events):
@@ -164,7 +170,7 @@ def event_faults(
     since = f"{source.instant(events, events_at, 'e')} - {source.instant(units, at, 't')}"
     found = source.query(
         f"select count(*) filter (v is null) as missing, count(v) as infinite from ("
-        f"select {since} as since, e.{v} as v from e join t using ({quoted(unit)}) where {bad}) "
+        f"select {since} as since, {v} as v from e join t using ({quoted(unit)}) where {bad}) "
         f"where since > {-before * HOUR} and since <= {after * HOUR}",
         t=units,
         e=events,

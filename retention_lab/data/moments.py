@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from retention_lab.errors import DataError, did_you_mean
 from retention_lab.experiment.needs import Column
+from retention_lab.experiment.spec import Cap
 
 FORMAT = 1
 Floats = npt.NDArray[np.float64]
@@ -37,8 +38,10 @@ class Moments:
     `origin` is a constant near each column's mean (0 where it is not named), so that means of 1e12
     keep the digits in which arms differ; `mean` adds it.
     `definition` says what the columns are (windows, caps, as_of ...): reductions merge only where
-    it is the same. Cells are combined by the pairwise update of Chan, Golub and LeVeque (1983),
-    "Algorithms for computing the sample variance", The American Statistician 37(3), 242-247.
+    it is the same. `faults` says which metrics cannot be had from them, and why; `without_arm`
+    how many units were left out for want of an arm. Cells are combined by the pairwise update of
+    Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", The American
+    Statistician 37(3), 242-247.
     """
 
     keys: tuple[str, ...]
@@ -51,6 +54,8 @@ class Moments:
     comoment: Floats
     origin: Mapping[str, float] = dataclasses.field(default_factory=dict)
     definition: str = ""
+    faults: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    without_arm: int = 0
 
     def __post_init__(self) -> None:
         shape = (len(self.cells), len(self.pairs))
@@ -70,10 +75,11 @@ class Moments:
         return int(self.size.sum())
 
     def defined_columns(self) -> dict[str, Column]:
-        """The columns as `definition` says them (caps aside), by name."""
+        """The columns as `definition` says them, by name."""
         said = json.loads(self.definition or "{}")
-        found = {c: said[c] for c in self.columns if isinstance(said.get(c), dict)}
-        return {c: Column(name=c, **what) for c, what in found.items()}
+        found = {c: dict(said[c]) for c in self.columns if isinstance(said.get(c), dict)}
+        caps = {c: Cap(**what.pop("cap")) for c, what in found.items() if "cap" in what}
+        return {c: Column(name=c, cap=caps.get(c), **what) for c, what in found.items()}
 
     def levels(self, key: str) -> tuple[str, ...]:
         """The levels that `key` takes, sorted."""
@@ -128,6 +134,8 @@ class Moments:
             "pairs": self.pairs,
             "origin": dict(self.origin),
             "definition": self.definition,
+            "faults": dict(self.faults),
+            "without_arm": self.without_arm,
             "version": __version__,
         }
         table = pa.table(columns).replace_schema_metadata({"moments": json.dumps(content)})
@@ -146,6 +154,13 @@ class Moments:
         content = json.loads((table.schema.metadata or {}).get(b"moments", b"{}"))
         if content.get("format") != FORMAT:
             raise DataError(f"{path} is not a saved reduction of format {FORMAT}")
+        try:
+            return cls._from(table, content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is a broken reduction: {error!r}") from None
+
+    @classmethod
+    def _from(cls, table: Any, content: Mapping[str, Any]) -> Moments:
         keys = tuple(content["keys"])
         pairs = tuple((x, y) for x, y in content["pairs"])
 
@@ -164,6 +179,8 @@ class Moments:
             comoment=matrix("comoment"),
             origin=content["origin"],
             definition=content["definition"],
+            faults=content["faults"],
+            without_arm=content["without_arm"],
         )
 
     def _position(self, key: str) -> int:
@@ -204,6 +221,8 @@ def _merge_two(a: Moments, b: Moments) -> Moments:
         raise DataError(f"two reductions differ in definition: {_differences(a, b)}")
     b = _moved(b, a.origin)
     joined: dict[str, Any] = {k: np.concatenate([getattr(a, k), getattr(b, k)]) for k in _ARRAYS}
+    joined["faults"] = {**a.faults, **b.faults}
+    joined["without_arm"] = a.without_arm + b.without_arm
     return _combine(dataclasses.replace(a, cells=a.cells + b.cells, **joined))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,9 @@ def reduce(plan: Plan) -> Moments:
     shifts = look(plan.source, unit_frame(plan.source, plan.spec, plan.arms, own), own)
     frame, alike = with_caps(frame, caps), _alike(plan, columns)
     whole = {c.name for c in columns if c.binary or c.how in ("any", "count")}
-    return reduce_frame(plan.source, frame, keys, pairs, shifts, definition, alike, whole)
+    moments = reduce_frame(plan.source, frame, keys, pairs, shifts, definition, alike, whole)
+    nobody = plan.look.by_arm.get(None, 0) if plan.look is not None else 0
+    return dataclasses.replace(moments, faults=dict(plan.faults), without_arm=nobody)
 
 
 def _alike(plan: Plan, columns: Sequence[Column]) -> dict[str, object]:
@@ -66,6 +69,8 @@ def _alike(plan: Plan, columns: Sequence[Column]) -> dict[str, object]:
 def _saved(plan: Plan) -> Moments:
     """The saved reductions of the file, merged; each says the same of what its columns are."""
     held = [Moments.load(path) for table in plan.inputs for path in table.paths]
+    if len({(m.cells, m.size.tobytes(), m.comoment.tobytes()) for m in held}) < len(held):
+        raise DataError("data.moments names the same reduction twice: its units would count twice")
     whole = merge(*held)
     said, wanted = json.loads(whole.definition), json.loads(plan.definition)
     differ = [k for k in wanted if said.get(k) != wanted[k]]

@@ -13,6 +13,7 @@ from retention_lab.data.look import (
     has_event_after,
     look_at_units,
     repeated_units,
+    stray_events,
 )
 from retention_lab.data.source import Source
 from retention_lab.data.times import HOUR, end_of
@@ -117,6 +118,11 @@ class Checker:
         self._stop()
         counts: dict[str | None, int] = {}
         for _, moments in held:
+            for metric, fault in moments.faults.items():
+                code, _, text = fault.partition(": ")
+                self._fault(code, text, *([metric] if metric in self.needed else []))
+            if moments.without_arm:
+                counts[None] = counts.get(None, 0) + moments.without_arm
             by_arm = moments.roll_up(self.design.arm)
             for (arm,), size in zip(by_arm.cells, by_arm.size, strict=True):
                 counts[arm] = counts.get(arm, 0) + int(size)
@@ -299,17 +305,27 @@ class Checker:
     def _event_rows(self, ref: str, main: Timed | None) -> None:
         if main is None or self.design.unit is None:
             return
+        unit, silent = self.design.unit, {}
         for event, table in self.data.events.items():
-            if not has_event_after(
-                self.source, ref, self.design.unit, main.at, table.table, table.at
-            ):
-                self.fatal.append(
-                    f"data.events.{event}: no unit of {ref} has an event in {table.table} after "
-                    f"its exposure; are {main.at!r}, {table.at!r} and the unit's id the right ones?"
-                )
+            stray = stray_events(self.source, table.table, unit, table.at)
+            if stray:
+                rows = f"{counted(stray, 'row')} of {table.table}"
+                self._note("stray", f"{rows} without {unit!r} or {table.at!r} left out")
+            if has_event_after(self.source, ref, unit, main.at, table.table, table.at):
+                self._note("events", f"{event}: there are events after exposure in {table.table}")
+                self._event_values(event, table, ref, main)
                 continue
-            self._note("events", f"{event}: there are events after exposure in {table.table}")
-            self._event_values(event, table, ref, main)
+            silent[event] = (
+                f"data.events.{event}: no unit of {ref} has an event in {table.table} after "
+                f"its exposure; are {main.at!r}, {table.at!r} and the unit's id the right ones?"
+            )
+        needed = {c.event for m in self.spec.primary for c in self.needed[m].columns}
+        for event, text in silent.items():
+            # A rare event, an unsubscribe say, may really not have happened yet.
+            if event in needed or len(silent) == len(self.data.events):
+                self.fatal.append(text)
+            else:
+                self._note("events", text)
 
     def _event_values(self, event: str, table: Timed, ref: str, main: Timed) -> None:
         """Missing and not finite values among the events that each sum adds up."""

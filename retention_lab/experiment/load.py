@@ -44,19 +44,20 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
 
 def parse(text: str, where: str = "the file") -> tuple[dict[str, Any], Lines]:
     """Plain values of the YAML `text`, and the line of every key and item."""
+    lines: Lines = {}
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
+        if isinstance(node, yaml.MappingNode):
+            _walk(node, (), lines, where)
+        content = yaml.load(text, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise SpecError(
-            f"{where}{line}: not valid YAML: {getattr(error, 'problem', error)}"
-        ) from None
-    if not isinstance(node, yaml.MappingNode):
+        reason = getattr(error, "problem", None) or error
+        raise SpecError(f"{where}{line}: not valid YAML: {reason}") from None
+    if not isinstance(content, dict):
         raise SpecError(f"{where}: an experiment file is a list of 'key: value' lines")
-    lines: Lines = {}
-    _walk(node, (), lines, where)
-    return yaml.load(text, Loader=yaml.CSafeLoader), lines
+    return content, lines
 
 
 def _walk(node: yaml.Node, at: tuple[str | int, ...], lines: Lines, where: str) -> None:
@@ -143,13 +144,21 @@ def _with_overrides(
         if not isinstance(value, str):
             _put(raw, key, value, place)
             continue
-        _put(raw, key, yaml.safe_load(value), place)
+        _put(raw, key, _typed(value), place)
         try:
             Spec.model_validate(raw)
         except ValidationError as error:
             if any(e["type"] in ("string_type", "model_type") for e in error.errors()):
                 _put(raw, key, value, place)
     return validate(raw, lines, where)
+
+
+def _typed(value: str) -> Any:
+    """Text from the command line as YAML reads it; as it is where it is no YAML."""
+    try:
+        return yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError):
+        return value
 
 
 def _put(raw: dict[str, Any], key: str, value: Any, place: str) -> None:

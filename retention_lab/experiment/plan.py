@@ -50,8 +50,10 @@ class Plan:
             "timezone": data.timezone,
         }
         for c in all_columns(dict(self.needed)):
-            said = {k: v for k, v in dataclasses.asdict(c).items() if v not in (None, False)}
-            content[c.name] = {k: v for k, v in said.items() if k not in ("name", "cap")}
+            said = dataclasses.asdict(c) | {"name": None}
+            if c.cap is not None:
+                said["cap"] = c.cap.model_dump(exclude_none=True)
+            content[c.name] = {k: v for k, v in said.items() if v not in (None, False)}
         return json.dumps(content, sort_keys=True)
 
     def _repr_html_(self) -> str:

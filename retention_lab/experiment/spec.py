@@ -228,7 +228,7 @@ class Metric(Part):
 
 
 class Inference(Part):
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    alpha: Annotated[float, Field(ge=1e-6, lt=0.5)] = 0.05
     correction: Literal["holm", "none"] = "holm"
     sequential: bool | str = False
 
@@ -309,15 +309,24 @@ class Spec(Part):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two metrics are called {', '.join(twice)}")
+        folded = [n.casefold() for n in names]
+        alike = sorted({n for n in names if folded.count(n.casefold()) > 1})
+        if alike:
+            raise ValueError(f"metrics differ in capitals only: {', '.join(alike)}")
+        if self.metrics and not self.primary:
+            raise ValueError("every metric is a guardrail; give one the role primary")
         if len(set(self.segments)) != len(self.segments):
             raise ValueError("a segment is listed twice")
+        taken = {self.design.arm, self.design.unit} if self.design is not None else set()
+        if taken & set(self.segments):
+            raise ValueError("the arm and the unit's id cannot be segments")
         return self
 
     @property
     def primary(self) -> tuple[str, ...]:
-        """Names of the primary metrics; the first metric where no role says so."""
+        """Names of the primary metrics; the first that is no guardrail where no role says so."""
         named = tuple(m.name for m in self.metrics if m.role == "primary")
-        return named or tuple(m.name for m in self.metrics[:1])
+        return named or tuple(m.name for m in self.metrics if m.role != "guardrail")[:1]
 
     def label(self, name: object, language: str = "en") -> str:
         """The reader's word for an arm, metric, segment or level; the name itself if none."""

@@ -8,7 +8,7 @@ import yaml
 
 import retention_lab as rl
 from retention_lab.ab.multiplicity import holm
-from retention_lab.errors import PlanError
+from retention_lab.errors import DataError, PlanError
 
 DESIGN = {"arm": "arm", "control": "a"}
 X = {"name": "x", "kind": "mean", "role": "primary"}
@@ -312,3 +312,95 @@ def test_numbers_as_arms_and_levels_are_text(write):
     _, results, verdict = run(write, columns, design=design, segments=["tier"])
     assert verdict.arm == "1"
     assert {r.level for r in results.where(segment="tier").rows} == {"0", "1"}
+
+
+def test_a_small_country_is_not_its_region_less_the_others(write):
+    """LI and US are small; DE + FR + LI is the region EU, which is shown."""
+    sizes = {"DE": 200, "FR": 120, "LI": 10, "MX": 150, "CA": 90, "US": 12}
+    region = {"DE": "EU", "FR": "EU", "LI": "EU", "MX": "AM", "CA": "AM", "US": "AM"}
+    columns = with_regions(sizes)
+    columns["country"] = columns["region"]
+    columns["region"] = np.array([region[c] for c in columns["country"]])
+    _, results, _ = run(write, columns, segments=["country", "region"])
+    rows = results.where(segment="country", estimand="mean", arm="a").rows
+    hidden = {r.level for r in rows if r.n is None}
+    assert {"LI", "US"} < hidden
+    for area in ("EU", "AM"):
+        assert len(hidden & {c for c, r in region.items() if r == area}) >= 2
+
+
+def test_a_hidden_arm_does_not_show_in_the_sample_ratio(write):
+    columns = normal(800)
+    columns["arm"] = np.array(["a"] * 400 + ["b"] * 390 + ["c"] * 10)
+    columns["y"] = [None] * 30 + [1.0] * 770
+    metrics = [X, {"name": "y", "kind": "mean", "missing": "drop"}]
+    _, results, _ = run(write, columns, metrics)
+    split = results.one(estimand="sample_ratio")
+    assert split.estimate is split.n is None
+    assert split.p_value == float(f"{split.p_value:.2g}")
+    assert all(r.n is None for r in results.where(estimand="missing").rows)
+
+
+def test_values_missing_in_one_arm_only_are_no_fair_comparison(write):
+    columns = normal(a=5.0, b=5.5)
+    gone = np.isin(np.arange(400), np.arange(1, 400, 2)[:100])
+    columns["x"] = [None if g else float(v) for v, g in zip(columns["x"], gone, strict=True)]
+    _, results, verdict = run(write, columns, [{**X, "missing": "drop"}])
+    assert results.one(metric="x", **DIFFERENCE).note.startswith("uneven_missing")
+    assert verdict.decision == "invalid"
+
+
+def test_a_ratio_of_a_handful_of_orders_has_no_error(write):
+    columns = normal(1000)
+    columns["orders"] = np.where(np.arange(1000) % 250 < 2, 1.0, 0.0)
+    columns["revenue"] = columns["orders"] * np.where(columns["arm"] == "b", 30.0, 10.0)
+    ratio = {"name": "aov", "kind": "ratio", "numerator": "revenue", "denominator": "orders"}
+    _, results, verdict = run(write, columns, [{**ratio, "role": "primary"}])
+    row = results.one(metric="aov", **DIFFERENCE)
+    assert row.estimate == pytest.approx(20.0)
+    assert row.p_value is row.ci_low is None
+    assert row.note.startswith("few_events: the ratio rests on fewer than 20 units")
+    assert verdict.decision == "invalid"
+
+
+def test_a_secondary_metric_called_primary_is_in_a_family_of_its_own(write):
+    columns = {**normal(seed=2, b=0.25), "y": normal(seed=3, b=0.25)["x"]}
+    metrics = [X, {"name": "primary", "kind": "mean", "value": "y"}]
+    _, results, _ = run(write, columns, metrics)
+    for name in ("x", "primary"):
+        row = results.one(metric=name, **DIFFERENCE)
+        assert row.p_adjusted == row.p_value
+
+
+def test_faults_travel_with_saved_reductions(write, tmp_path):
+    """What made a metric invalid where the rows are makes it invalid where they are not."""
+    columns = normal(b=2.0)
+    columns["arm"] = [None if i < 30 else str(v) for i, v in enumerate(columns["arm"])]
+    columns["x"] = np.where(np.arange(400) % 3 == 0, 2.0, 1.0)
+    metrics = [{**X, "kind": "proportion"}]
+    plan, _, _ = run(write, columns, metrics)
+    rl.reduce(plan).save(tmp_path / "m.parquet")
+    path = write(None, name="again", data={"moments": "m.parquet"}, design=DESIGN, metrics=metrics)
+    again = rl.plan(path)
+    assert [c.ok for c in again.checks].count(False) == 2
+    results = rl.analyse(again, rl.reduce(again))
+    assert results.one(metric="x", **DIFFERENCE).note.startswith("not_binary")
+    assert {r.code for r in rl.decide(again, results).reasons} >= {"no_arm", "primary_no_result"}
+
+
+def test_one_reduction_does_not_count_twice(write, tmp_path):
+    plan, _, _ = run(write, normal())
+    for name in ("m1", "m2"):
+        rl.reduce(plan).save(tmp_path / f"{name}.parquet")
+    path = write(None, name="twice", data={"moments": "m?.parquet"}, design=DESIGN, metrics=[X])
+    with pytest.raises(DataError, match="the same reduction twice"):
+        rl.reduce(rl.plan(path))
+
+
+def test_caps_of_the_file_must_be_those_of_the_reductions(write, tmp_path):
+    plan, _, _ = run(write, normal())
+    rl.reduce(plan).save(tmp_path / "m.parquet")
+    capped = [{**X, "cap": {"value": 1.0}}]
+    path = write(None, name="capped", data={"moments": "m.parquet"}, design=DESIGN, metrics=capped)
+    with pytest.raises(DataError, match="do not fit the file: x"):
+        rl.reduce(rl.plan(path))

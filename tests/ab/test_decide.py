@@ -152,3 +152,31 @@ def test_the_first_metric_is_primary_where_none_says_so():
     other = {"name": "spend", "kind": "mean"}
     rows = [effect("back", "b", *FLAT), effect("spend", "b", *UP)]
     assert verdict([first, other], *rows, arms=("a", "b"))[0] == "keep_running"
+
+
+def test_an_effect_below_the_margin_is_not_worth_shipping():
+    """Better beyond doubt, and certainly by less than what the file calls worth having."""
+    found = verdict([{**MAIN, "margin": 0.5}], effect("back", "b", *UP), arms=("a", "b"))
+    assert found == ("stop", None, ["no_worthwhile_effect"])
+    found = verdict([{**MAIN, "margin": 0.02}], effect("back", "b", *UP), arms=("a", "b"))
+    assert found[0] == "ship"
+
+
+def test_one_hopeless_primary_does_not_stop_another_that_is_open():
+    other = {"name": "spend", "kind": "mean", "role": "primary"}
+    rows = [effect("back", "b", *FLAT), effect("spend", "b", *FLAT)]
+    found = verdict([{**MAIN, "margin": 0.05}, other], *rows, arms=("a", "b"))
+    assert found[0] == "keep_running"
+
+
+def test_a_guardrail_is_never_the_primary_metric():
+    guard, other = GUARD, {"name": "spend", "kind": "mean"}
+    rows = [effect("left", "b", *DOWN), effect("spend", "b", *FLAT)]
+    assert verdict([guard, other], *rows, arms=("a", "b"))[0] == "keep_running"
+
+
+def test_a_guardrail_that_nobody_touched_is_kept():
+    nobody = Row(analysis="ab", metric="left", estimand="mean_difference", arm="b", baseline="a",
+                 estimate=0.0, note="zero_variance: every unit has the same value")  # fmt: skip
+    found = verdict([MAIN, GUARD], effect("back", "b", *UP), nobody, arms=("a", "b"))
+    assert found == ("ship", "b", ["primary_better", "guardrail_kept"])

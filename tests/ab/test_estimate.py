@@ -175,4 +175,4 @@ def test_a_ratio_that_is_the_same_for_everyone_has_no_variance():
 def test_a_ratio_to_nothing_is_no_number():
     found = est.ratio_level(cell([1.0, 2.0], [0.0, 0.0]), 0, "x", "y")
     assert math.isnan(found.estimate)
-    assert difference(found, found, ALPHA).note.startswith("not_finite")
+    assert difference(found, found, ALPHA).note.startswith("zero_denominator")

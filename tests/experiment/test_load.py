@@ -109,6 +109,9 @@ def test_the_whole_schema_of_the_design_is_read(file):
         (("owner: growth", "owner: [growth"), "not valid YAML"),
         (("name: comeback-coupon", "name: other"), "it must be the file's name 'comeback-coupon'"),
         (("margin: 0.35", "margin: .nan"), "incentive.margin: "),
+        (("as_of: 2026-01-15", "as_of: 2026-02-30"), "not valid YAML: day is out of range"),
+        (("segments: [region, tier]", "segments: [region, arm]"), "cannot be segments"),
+        (("name: spend, kind", "name: Order_Value, kind"), "differ in capitals only: Order_Value"),
     ],
 )
 def test_a_fault_says_where_and_how_to_mend(file, change, message):
@@ -149,6 +152,7 @@ def test_exactly_one_home_of_the_rows():
         ("segments", "[tier]", lambda s: s.segments == ("tier",)),
         ("privacy.min_cell", 5, lambda s: s.privacy.min_cell == 5),
         ("data.as_of", "2026-02-01", lambda s: s.data.as_of == dt.date(2026, 2, 1)),
+        ("data.assignments.table", "**/*.csv", lambda s: s.data.assignments.table == "**/*.csv"),
         ("parameters.depth", "3", lambda s: s.parameters == {"depth": 3}),
     ],
 )

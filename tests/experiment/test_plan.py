@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import retention_lab as rl
 from retention_lab.errors import DataError, PlanError
 from retention_lab.experiment.needs import needs
-from retention_lab.experiment.plan import make_plan
+from retention_lab.experiment.plan import Check, make_plan
 
 START = dt.datetime(2026, 1, 1)
 DESIGN = {"unit": "unit", "arm": "arm", "control": "a"}
@@ -209,4 +210,23 @@ def test_needs_are_declared_once_and_shared(write):
 
 def test_a_plan_shows_its_checks_escaped(write):
     plan = planned(write)
-    assert "<td>✓</td>" in plan._repr_html_()
+    hostile = dataclasses.replace(plan, checks=(Check("rows", True, "<script>alert(1)</script>"),))
+    assert "<td>✓</td>" in hostile._repr_html_()
+    assert "<script>" not in hostile._repr_html_()
+
+
+def test_orders_of_nobody_are_said(write):
+    orders = {"unit": ["u0", None], "at": [START + dt.timedelta(days=1), START]}
+    plan = planned(write, orders=orders)
+    assert "1 row of orders.parquet without 'unit' or 'at' left out" in [
+        c.text for c in plan.checks
+    ]
+
+
+def test_a_rare_event_may_not_have_happened_yet(write):
+    never = {"unit": ["u0"], "at": [START - dt.timedelta(days=1)]}
+    data = {**DATA, "events": {**EVENTS, "leave": {"table": "leave.parquet", "at": "at"}}}
+    guard = {"name": "left", "kind": "retention", "event": "leave", "within": "30d",
+             "role": "guardrail", "direction": "decrease"}  # fmt: skip
+    path = write({**tables(), "leave": never}, data=data, design=DESIGN, metrics=[BACK, guard])
+    assert not make_plan(path).faults
