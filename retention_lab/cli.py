@@ -107,7 +107,9 @@ def validate(
             terminal.fail(f"{terminal.shown(path)}: not valid\n{error}")
             failed = True
             continue
-        terminal.say(f"{terminal.shown(path)}: valid")
+        sound = all(check.ok for check in plan.checks)
+        failed = failed or not sound
+        terminal.say(f"{terminal.shown(path)}: {'valid' if sound else 'runs, with faults'}")
         for check in plan.checks:
             terminal.check(check.ok, check.text)
     if failed:

@@ -168,6 +168,9 @@ def outcomes(found: Sequence[Outcome], reports: Path) -> None:
     for o in found:
         if o.status == "interrupted":
             fail(f"{o.experiment} was interrupted: {o.message}")
+        elif o.faults and o.recorded and o.status != "failed":
+            said = "".join(f"\n  {fault}" for fault in o.faults)
+            fail(f"{o.experiment} finished, with faults:{said}")
         elif not o.ok:
             where = f"\n  what it left: {shown(o.folder)}" if o.folder else ""
             fail(f"{o.experiment} failed: {o.message}{where}")

@@ -15,7 +15,9 @@ class Outcome:
 
     `folder` is its run folder (of the earlier run where it was skipped as unchanged), `message`
     says why where there is something to say, `seconds` is the time from the start of its notebook.
-    `recorded` is False where the run folder is complete, but MLflow could not take the record.
+    `faults` says what the run survived, but not without loss: metrics without a result, an arm
+    without units. `recorded` is False where the run folder is complete, but MLflow could not take
+    the record.
     """
 
     experiment: str
@@ -25,12 +27,14 @@ class Outcome:
     folder: Path | None = None
     message: str = ""
     seconds: float = 0.0
+    faults: tuple[str, ...] = ()
     recorded: bool = True
 
     @property
     def ok(self) -> bool:
         """Whether this leaves the exit status at 0."""
-        return self.recorded and self.status not in ("failed", "interrupted")
+        done = self.recorded and self.status not in ("failed", "interrupted")
+        return done and not self.faults
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,6 +130,7 @@ def _unchanged(folder: Path, root: Path) -> Outcome:
         arm=verdict.get("arm"),
         folder=folder,
         message="nothing has changed since this run",
+        faults=tuple(run.get("faults", ())),
         recorded=is_recorded(run, root),
     )
 

@@ -63,6 +63,7 @@ def of_plan(plan: Plan, digests: Sequence[Mapping[str, Any]] | None = None) -> d
         "git": git_state(root),
         "engine": engine if isinstance(engine, str) else next(iter(type(engine).model_fields)),
         "versions": versions(),
+        "faults": [c.text for c in plan.checks if not c.ok],
     }
 
 
@@ -81,6 +82,7 @@ def of_file(file: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
         "git": git_state(root),
         "engine": None,
         "versions": versions(),
+        "faults": [],
     }
 
 
