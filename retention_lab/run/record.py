@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 RUN_TAG = "retention_lab.run"
+# The kind of experiment that MLflow's pages open with a list of runs.
+RUNS_FIRST = {"mlflow.experimentKind": "custom_model_development"}
 MOST_PARAMS = 100  # MLflow's limits for one batch
 MOST_METRICS = 1000
 LONGEST_TAG = 8000
@@ -145,7 +147,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
     if found is None:
         location = (artifacts / name).as_uri() if artifacts else None
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, location, tags=RUNS_FIRST))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another process was faster
             if found is None:
