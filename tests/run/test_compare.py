@@ -32,12 +32,12 @@ def test_every_kind_of_input_is_named(file: Path, tmp_path: Path) -> None:
     data = tmp_path / "data" / "units.csv"
     data.write_text(data.read_text() + "a,9\n")
     project.write_notebook(tmp_path / "notebooks" / "one.ipynb", ["1"])
-    b = project.finished(file, overrides={"inference.alpha": 0.1, "segments": ["arm"]})
+    b = project.finished(file, overrides={"inference.alpha": 0.1, "segments": ["spend"]})
     versions = {**read_run(b)["versions"], "duckdb": "2.0.0"}
     update_run(b, versions=versions, git={"commit": "abc", "dirty": True})
     found = {(i.kind, i.name): (i.a, i.b) for i in compare(a, b).inputs}
     assert found["file", "inference.alpha"] == ("0.05", "0.1")
-    assert found["file", "segments"] == (None, "arm")
+    assert found["file", "segments"] == (None, "spend")
     assert found["version", "duckdb"][1] == "2.0.0"
     assert found["git", "commit"] == (None, "abc")
     assert {kind for kind, _ in found} == {"file", "data", "hash", "version", "git"}
