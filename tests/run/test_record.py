@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -262,3 +264,21 @@ def test_a_store_that_cannot_be_written_is_told_at_once(root: Path, broken: str)
         record(folder)
     assert time.monotonic() - began < 5
     assert read_run(folder)["status"] == "finished"
+
+
+def test_who_makes_a_store_is_not_disturbed(tmp_path: Path) -> None:
+    """Two that meet a fresh SQLite file take turns, also in different processes."""
+    uri, order = f"sqlite:///{tmp_path}/mlflow.db", []
+    script = (
+        "import sys; from retention_lab.run.record import _turn\n"
+        "with _turn(sys.argv[1]):\n    print('other', flush=True)"
+    )
+    with recording._turn(uri):
+        other = subprocess.Popen(
+            [sys.executable, "-c", script, uri], stdout=subprocess.PIPE, text=True
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.communicate(timeout=1.5)
+        order.append("first")
+    said, _ = other.communicate(timeout=30)
+    assert [*order, said.strip()] == ["first", "other"]
