@@ -214,8 +214,8 @@ class Source:
                 found = [folder / name] if (folder / name).is_file() else []
             if found:
                 return tuple(found)
-        parent = (self._folders[0] / name).parent
-        near = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+        beside = [(folder / name).parent for folder in self._folders]
+        near = [p.name for parent in beside if parent.is_dir() for p in parent.iterdir()]
         looked = " nor in ".join(str(f) for f in self._folders)
         where = "" if name.is_absolute() else f" (not in {looked})"
         raise DataError(self.conceal(f"no file {ref!r}{where}{did_you_mean(name.name, near)}"))

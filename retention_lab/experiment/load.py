@@ -35,7 +35,7 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} cannot be read: {error}") from None
     raw, lines = parse(text, str(path))
-    spec = _with_overrides(raw, overrides or {}, lines, str(path))
+    spec = with_overrides(raw, overrides or {}, lines, str(path))
     if spec.name != path.stem:
         where = f"{path}, line {lines.get(('name',), 1)}"
         raise SpecError(f"{where}: name is {spec.name!r}; it must be the file's name {path.stem!r}")
@@ -136,9 +136,10 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _with_overrides(
+def with_overrides(
     raw: dict[str, Any], overrides: Mapping[str, Any], lines: Lines, where: str
 ) -> Spec:
+    """The `Spec` that `raw` says once the dotted keys of `overrides` have their new values."""
     for key, value in overrides.items():
         place = f"--set {key}"
         if not isinstance(value, str):
