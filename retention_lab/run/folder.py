@@ -139,7 +139,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
 
 def spec_of(folder: Path) -> Spec:
     """The experiment file of the run in `folder`, with its overrides; raises SpecError."""
-    from retention_lab.experiment.load import with_overrides, parse
+    from retention_lab.experiment.load import parse, with_overrides
 
     raw, lines = parse((folder / SPEC).read_text(encoding="utf-8"), SPEC)
     return with_overrides(raw, read_run(folder)["overrides"], lines, SPEC)
