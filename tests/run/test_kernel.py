@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,7 +25,9 @@ def heard(stop: Stop) -> bool:
                 return False
             return True
 
-    return asyncio.run(listen())
+    # In a thread, as the runner does: the tests' browser keeps a loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, listen()).result()
 
 
 def test_who_asks_from_another_thread_is_heard_at_once() -> None:
