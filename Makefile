@@ -40,8 +40,9 @@ $(STAMP): requirements.lock pyproject.toml
 	fi
 	@echo "Installing the packages of requirements.lock"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
-	@$(BIN)/uv pip install -q --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	@$(BIN)/python -m compileall -q retention_lab
 	@touch $@
 
 demo: $(STAMP) ## Run every experiment; show the verdicts, the reports and how to open MLflow
