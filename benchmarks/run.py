@@ -53,7 +53,7 @@ def main() -> None:
             results["linear_100M_cpu"] = large["ours_cpu_s"] / small["ours_cpu_s"] / 10
         if "start" in parts:
             with console.status("CPU of --help and validate"):
-                results["start"] = started(folder, asked.rounds)
+                results["start"] = started(asked.rounds)
         if "notebooks" in parts:
             with console.status("Eight notebooks, two at a time, by the lab and by Papermill"):
                 rounds = max(3, asked.rounds // 2)
@@ -102,17 +102,9 @@ def fresh(way: str, given: str) -> dict[str, float]:
     return found
 
 
-def started(folder: Path, rounds: int) -> dict[str, float]:
+def started(rounds: int) -> dict[str, float]:
     """Median CPU seconds (user and system) of the command line's quick answers."""
-    (folder / "units.csv").write_text(
-        "arm,spend\n" + "".join(f"{'ab'[i % 2]},{i % 7}\n" for i in range(1000)), encoding="utf-8"
-    )
-    file = folder / "small.yaml"
-    file.write_text(
-        "schema: 1\nname: small\ntitle: Small\ndata: {units: units.csv}\n"
-        "design: {arm: arm, control: a}\nmetrics: [{name: spend, kind: mean}]\n",
-        encoding="utf-8",
-    )
+    file = Path(__file__).parents[1] / "experiments" / "comeback-coupon.yaml"
     program = [sys.executable, "-m", "retention_lab.cli"]
     return {
         "help_cpu_s": _cpu([*program, "--help"], rounds),
