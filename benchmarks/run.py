@@ -94,6 +94,9 @@ def reduced(folder: Path, rows: int, rounds: int) -> dict[str, float]:
     return {**reduction.side_by_side(file, rounds), **fresh("memory", str(file))}
 
 
+LIBRARIES = "import duckdb, pydantic; pydantic.BaseModel, pydantic.Field"
+
+
 def fresh(way: str, given: str) -> dict[str, float]:
     """What ``python -m benchmarks.reduction`` says in a process of its own."""
     words = [sys.executable, "-m", "benchmarks.reduction", way, given]
@@ -105,10 +108,11 @@ def fresh(way: str, given: str) -> dict[str, float]:
 def started(rounds: int) -> dict[str, float]:
     """Median CPU seconds (user and system) of the command line's quick answers."""
     file = Path(__file__).parents[1] / "experiments" / "comeback-coupon.yaml"
-    program = [sys.executable, "-m", "retention_lab.cli"]
+    program = [sys.executable, "-m", "retention_lab"]
     return {
         "help_cpu_s": _cpu([*program, "--help"], rounds),
         "validate_cpu_s": _cpu([*program, "validate", str(file)], rounds),
+        "imports_cpu_s": _cpu([sys.executable, "-c", LIBRARIES], rounds),
         "bare_python_cpu_s": _cpu([sys.executable, "-c", "pass"], rounds),
     }
 
@@ -148,6 +152,7 @@ def show(results: dict[str, Any]) -> None:
         start = results["start"]
         table.add_row("CPU of --help", f"{start['help_cpu_s']:.2f} s", "0.5 s")
         table.add_row("CPU of validate", f"{start['validate_cpu_s']:.2f} s", "0.5 s")
+        table.add_row("  CPU of importing duckdb and pydantic", f"{start['imports_cpu_s']:.2f} s")
         table.add_row("  CPU of Python doing nothing", f"{start['bare_python_cpu_s']:.2f} s")
     if "notebooks" in results:
         found = results["notebooks"]

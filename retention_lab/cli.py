@@ -7,14 +7,12 @@ Parse, call, print - nothing else. Each command imports what it needs when it is
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from retention_lab import terminal
-from retention_lab.errors import LabError
 from retention_lab.paths import project_root
 
 app = typer.Typer(
@@ -30,15 +28,6 @@ app = typer.Typer(
 Reports = Annotated[
     Path | None, typer.Option(help="Folder of the run folders (default: reports/ of the project).")
 ]
-
-
-def main() -> None:
-    """Run the command line; a `LabError` is printed without a traceback, exit status 1."""
-    try:
-        app()
-    except LabError as error:
-        terminal.fail(str(error))
-        sys.exit(1)
 
 
 def _version(asked: bool) -> None:
@@ -96,23 +85,9 @@ def validate(
     ],
 ) -> None:
     """Check experiment files against the schema and against their tables; nothing is run."""
-    from retention_lab.experiment.find import find_files
-    from retention_lab.experiment.plan import make_plan
+    from retention_lab.validate import validate_files
 
-    failed = False
-    for path in find_files(files, _root()):
-        try:
-            plan = make_plan(path)
-        except LabError as error:
-            terminal.fail(f"{terminal.shown(path)}: not valid\n{error}")
-            failed = True
-            continue
-        sound = all(check.ok for check in plan.checks)
-        failed = failed or not sound
-        terminal.say(f"{terminal.shown(path)}: {'valid' if sound else 'runs, with faults'}")
-        for check in plan.checks:
-            terminal.check(check.ok, check.text)
-    if failed:
+    if not validate_files(files, _root()):
         raise typer.Exit(1)
 
 
@@ -285,7 +260,3 @@ def _seconds(text: str) -> float:
     if not found or float(found[1]) == 0:
         raise typer.BadParameter(f"--timeout {text}: write seconds, or 90s, 10m, 2h")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-if __name__ == "__main__":
-    main()

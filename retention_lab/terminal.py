@@ -12,9 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from retention_lab.run.compare import Comparison
     from retention_lab.run.outcome import Event, Outcome
 
+RED, GREEN = "31", "32"
 WIDE = 160  # columns of a table that goes into a file or a pipe
 MOST_ROWS = 40  # of a comparison's results
 COLOURS = {"ship": "green", "stop": "red", "keep_running": "yellow", "invalid": "magenta"}
@@ -40,28 +39,39 @@ NUMBERS = ("seconds", "first", "second")
 
 def say(text: str = "") -> None:
     """Print a line of results."""
-    typer.echo(text)
+    _line(text)
 
 
 def note(text: str) -> None:
     """Print a remark on stderr, beside the results."""
-    typer.echo(text, err=True)
+    _line(text, sys.stderr)
 
 
 def fail(message: str) -> None:
     """Print an error on stderr: in red where it is a terminal, without a traceback."""
-    typer.secho(message, fg="red", err=True)
+    _line(_painted(message, RED, sys.stderr), sys.stderr)
 
 
 def good(text: str) -> None:
     """Print a line that says something is as it should be."""
-    typer.echo(f"{typer.style('✓', fg='green')} {text}")
+    _line(f"{_painted('✓', GREEN, sys.stdout)} {text}")
 
 
 def check(ok: bool, text: str) -> None:
     """Print what was checked, and whether it is as it should be."""
-    mark = typer.style("✓", fg="green") if ok else typer.style("✗", fg="red")
-    typer.echo(f"  {mark} {text}")
+    mark = _painted("✓", GREEN, sys.stdout) if ok else _painted("✗", RED, sys.stdout)
+    _line(f"  {mark} {text}")
+
+
+def _line(text: str, stream: TextIO | None = None) -> None:
+    print(text, file=stream)
+
+
+def _painted(text: str, colour: str, stream: TextIO) -> str:
+    """`text` in a colour where `stream` is a terminal that may have one (no-color.org)."""
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def shown(path: Path) -> str:
@@ -76,7 +86,7 @@ def command(rest: str) -> str:
     """The words that call this program again from here, followed by `rest`."""
     program = Path(sys.argv[0])
     if program.name != "retention-lab":
-        return f"{os.path.relpath(sys.executable)} -m retention_lab.cli {rest}"
+        return f"{os.path.relpath(sys.executable)} -m retention_lab {rest}"
     found = shutil.which("retention-lab")
     if found is not None and Path(found).resolve() == program.resolve():
         return f"retention-lab {rest}"

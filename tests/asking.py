@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retention_lab import cli
+from retention_lab import __main__
 
 UNITS = """\
 customer_id,arm,region,bought,spend,note
@@ -73,7 +73,7 @@ def ask(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def ask(*words: str) -> Answer:
         monkeypatch.setattr(sys, "argv", ["retention-lab", *words])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            __main__.main()
         said = capsys.readouterr()
         return Answer(int(ended.value.code or 0), said.out, said.err)
 

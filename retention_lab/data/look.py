@@ -139,10 +139,33 @@ def has_event_after(
     return bool(found)
 
 
-def stray_events(source: Source, events: str, unit: str, events_at: str) -> int:
-    """Rows of an event table that belong to no unit or no time."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class EventLook:
+    """What one look says of an event table: rows of no unit or time; columns with bad values."""
+
+    stray: int
+    odd: frozenset[str]  # columns that hold a missing or not finite value
+
+
+def look_at_events(
+    source: Source, events: str, unit: str, events_at: str, values: Sequence[str]
+) -> EventLook:
+    """One scan of the event table `events`, for the columns `values` that metrics add up."""
     bad = f"{quoted(unit)} is null or {quoted(events_at)} is null"
-    return int(source.query(f"select count(*) as n from e where {bad}", e=events)[0]["n"])
+    wanted = [f"count(*) filter ({bad}) as stray"]
+    wanted += [
+        f"count(*) filter ({_odd(source, events, v, 'e')}) as odd_{i}" for i, v in enumerate(values)
+    ]
+    (row,) = source.query(f"select {', '.join(wanted)} from e", e=events)
+    return EventLook(
+        int(row["stray"]), frozenset(v for i, v in enumerate(values) if row[f"odd_{i}"])
+    )
+
+
+def _odd(source: Source, events: str, value: str, table: str) -> str:
+    v = f"{table}.{quoted(value)}"
+    infinite = f" or not isfinite({v}::double)" if value in source.fractional(events) else ""
+    return f"({v} is null{infinite})"
 
 
 def event_faults(
@@ -160,13 +183,9 @@ def event_faults(
     """Missing, and not finite, values of `value` among the events that a metric would add up.
 
     Those are the events from `before` hours before to `after` hours after their unit's exposure.
-    The join is made only where the table holds such values at all.
     """
     v = f"e.{quoted(value)}"
-    odd = f"not isfinite({v}::double)" if value in source.fractional(events) else "false"
-    bad = f"({v} is null or {odd})"
-    if not source.query(f"select 1 as found from e where {bad} limit 1", e=events):
-        return 0, 0
+    bad = _odd(source, events, value, "e")
     since = f"{source.instant(events, events_at, 'e')} - {source.instant(units, at, 't')}"
     found = source.query(
         f"select count(*) filter (v is null) as missing, count(v) as infinite from ("

@@ -11,9 +11,9 @@ from retention_lab.data.look import (
     UnitLook,
     event_faults,
     has_event_after,
+    look_at_events,
     look_at_units,
     repeated_units,
-    stray_events,
 )
 from retention_lab.data.source import Source
 from retention_lab.data.times import HOUR, end_of
@@ -75,6 +75,7 @@ class Checker:
         events = {n: (t, self.source.columns(t.table)) for n, t in self.data.events.items()}
         refs = {name: ref, **{f"events.{n}": t.table for n, (t, _) in events.items()}}
         self.inputs = tuple(Input(n, r, self.source.files(r)) for n, r in refs.items())
+        self.source.spare_threads([p for i in self.inputs for p in i.paths])
         self.needed = needs(self.spec, tuple(known))
         columns = all_columns(self.needed)
         self._columns(name, ref, known, main, columns)
@@ -307,13 +308,15 @@ class Checker:
             return
         unit, silent = self.design.unit, {}
         for event, table in self.data.events.items():
-            stray = stray_events(self.source, table.table, unit, table.at)
-            if stray:
-                rows = f"{counted(stray, 'row')} of {table.table}"
+            sums = [c for c in all_columns(self.needed) if c.event == event and c.value]
+            values = list(dict.fromkeys(str(c.value) for c in sums))
+            seen = look_at_events(self.source, table.table, unit, table.at, values)
+            if seen.stray:
+                rows = f"{counted(seen.stray, 'row')} of {table.table}"
                 self._note("stray", f"{rows} without {unit!r} or {table.at!r} left out")
             if has_event_after(self.source, ref, unit, main.at, table.table, table.at):
                 self._note("events", f"{event}: there are events after exposure in {table.table}")
-                self._event_values(event, table, ref, main)
+                self._event_values(event, table, ref, main, seen.odd)
                 continue
             silent[event] = (
                 f"data.events.{event}: no unit of {ref} has an event in {table.table} after "
@@ -327,11 +330,16 @@ class Checker:
             else:
                 self._note("events", text)
 
-    def _event_values(self, event: str, table: Timed, ref: str, main: Timed) -> None:
-        """Missing and not finite values among the events that each sum adds up."""
+    def _event_values(
+        self, event: str, table: Timed, ref: str, main: Timed, odd: frozenset[str]
+    ) -> None:
+        """Missing and not finite values among the events that each sum adds up.
+
+        Only columns in `odd` are looked at: they hold such values somewhere.
+        """
         for metric, need in self.needed.items():
             for c in need.columns:
-                if c.event != event or c.value is None or self.design.unit is None:
+                if c.event != event or c.value not in odd or self.design.unit is None:
                     continue
                 span = c.window or 0
                 missing, infinite = event_faults(

@@ -26,7 +26,7 @@ from retention_lab.run.folder import list_runs, read_run
 
 SECRET = "s3cret&Value/4711"
 NAMED = "SHOP_FOLDER"  # the environment variable that holds it
-COMMAND = [sys.executable, "-m", "retention_lab.cli"]
+COMMAND = [sys.executable, "-m", "retention_lab"]
 BEGIN = "import pathlib, time\npathlib.Path('begun-' + pathlib.Path(run_dir).parent.name).touch()\n"
 
 
@@ -224,7 +224,7 @@ def test_a_secret_is_nowhere(batch: Batch) -> None:
 
 HEARS = (  # a process that is started in the background ignores Ctrl-C unless it says otherwise
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from retention_lab.cli import main; main()"
+    "from retention_lab.__main__ import main; main()"
 )
 
 
