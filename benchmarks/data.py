@@ -46,12 +46,56 @@ segments: [region]
 """
 
 
+# Days of entry over a month, and what was bought before: half of it the same customer's habit.
+TRIAL = """
+select u.*, timestamp '2025-11-28' + to_seconds((draw(customer_id, 7) * 30 * 86400)::bigint)
+         as entered_at,
+       ((draw(customer_id, 8) < 0.5)::tinyint * orders + (draw(customer_id, 9) < 0.2)::tinyint)
+         ::tinyint as pre_orders,
+       round(0.5 * revenue + 20 * draw(customer_id, 10), 2) as pre_revenue
+from ({rows}) as u
+"""
+
+TRIAL_EXPERIMENT = """
+schema: 1
+name: bench-trial
+title: Five metrics, adjusted, by region and day of entry
+data: {{assignments: {{table: "{units}", at: entered_at}}, as_of: 2026-01-15}}
+design: {{unit: customer_id, arm: arm, control: none}}
+metrics:
+  - {{name: repurchased, kind: proportion, role: primary, covariates: [pre_orders]}}
+  - {{name: orders, kind: mean, covariates: [pre_orders]}}
+  - {{name: revenue, kind: mean, covariates: [pre_revenue]}}
+  - {{name: margin, kind: mean, covariates: [pre_revenue]}}
+  - {{name: order_value, kind: ratio, numerator: revenue, denominator: orders}}
+segments: [region]
+inference: {{sequential: confidence_sequence}}
+"""
+
+
 def units(rows: int) -> Path:
     """A Parquet file (up to 10M units) or a folder of them, made once in the cache folder.
 
     The path may be read by DuckDB as it is: ``.../units-10M/*.parquet``.
     """
-    folder = cache_folder() / "bench" / f"units-{rows // 1_000_000}M"
+    return _made("units", ROWS, rows)
+
+
+def trial_units(rows: int) -> Path:
+    """The same units with a time of entry and two numbers from before it."""
+    return _made("trial", TRIAL.replace("{rows}", ROWS), rows)
+
+
+def trial(folder: Path, rows: int) -> Path:
+    """The experiment file of the analysis benchmark on `rows` units, written into `folder`."""
+    path = folder / "bench-trial.yaml"
+    content = textwrap.dedent(TRIAL_EXPERIMENT).format(units=trial_units(rows))
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def _made(name: str, rows_sql: str, rows: int) -> Path:
+    folder = cache_folder() / "bench" / f"{name}-{rows // 1_000_000}M"
     folder.mkdir(parents=True, exist_ok=True)
     regions = "[" + ", ".join(f"'{r}'" for r in REGIONS) + "]"
     with duckdb.connect() as connection:
@@ -62,7 +106,7 @@ def units(rows: int) -> Path:
             path = folder / f"part-{start // CHUNK:02d}.parquet"
             if path.exists():
                 continue
-            query = ROWS.format(regions=regions, start=start, stop=min(start + CHUNK, rows))
+            query = rows_sql.format(regions=regions, start=start, stop=min(start + CHUNK, rows))
             draft = path.with_suffix(".making")
             connection.execute(f"copy ({query}) to '{draft}' (format parquet)")
             draft.rename(path)

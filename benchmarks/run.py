@@ -23,20 +23,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import data, notebooks, reduction
+from benchmarks import analysis, data, notebooks, reduction
 
 OUT = Path(__file__).parent / "out"
 PACKAGES = ("retention-lab", "duckdb", "narwhals", "numpy", "pandas", "papermill", "mlflow")
+PARTS = ("reduction", "analysis", "start", "notebooks")
 TEN, HUNDRED = 10_000_000, 100_000_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", action="store_true", help="100M units too: 1 GB, minutes")
-    parser.add_argument("--only", choices=("reduction", "start", "notebooks"), help="one part")
+    parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison")
     asked = parser.parse_args()
-    parts = [asked.only] if asked.only else ["reduction", "start", "notebooks"]
+    parts = [asked.only] if asked.only else list(PARTS)
     results: dict[str, Any] = {"machine": machine()}
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,6 +52,10 @@ def main() -> None:
             small, large = results["reduction_10M"], results["reduction_100M"]
             results["linear_100M"] = large["ours_s"] / small["ours_s"] / 10
             results["linear_100M_cpu"] = large["ours_cpu_s"] / small["ours_cpu_s"] / 10
+        if "analysis" in parts:
+            with console.status("10M units, adjusted: ours, SQL, tea-tasting"):
+                turns = max(2, asked.rounds // 3)
+                results["analysis"] = analysis.side_by_side(folder, TEN, turns)
         if "start" in parts:
             with console.status("CPU of --help and validate"):
                 results["start"] = started(asked.rounds)
@@ -148,6 +153,23 @@ def show(results: dict[str, Any]) -> None:
     if "linear_100M" in results:
         ratios = "{linear_100M:.2f} times (CPU: {linear_100M_cpu:.2f})".format(**results)
         table.add_row("  100M over ten times 10M", ratios, "1.2")
+    if "analysis" in results:
+        found = results["analysis"]
+        said = "{ours_all_s:.2f} s (reduce {ours_reduce_s:.2f}); SQL {sql_all_s:.2f} s"
+        what = "10M rows to all results: 5 metrics, adjusted, 2 x 6 x 30 cells, 200 buckets"
+        table.add_row(what, said.format(**found))
+        table.add_row("  over hand-written SQL", f"{found['ours_over_sql']:.2f} times", "1.5")
+        cells = f"{found['ours_over_sql_of_cells']:.2f} times"
+        table.add_row("  over SQL of the cells alone, without the buckets", cells)
+        if "tea_over_ours" in found:
+            looped = (
+                f"{found['looped_tea_over_ours']:.1f} times ours ({found['tea_looped_s']:.1f} s)"
+            )
+            table.add_row("  tea-tasting, looped over regions", looped, "3")
+            whole = f"{found['tea_over_ours']:.1f} times ours ({found['tea_whole_s']:.1f} s)"
+            table.add_row("  tea-tasting, without regions", whole, "1")
+        else:
+            table.add_row("  tea-tasting", "not measured: it needs Python 3.12 and uv")
     if "start" in results:
         start = results["start"]
         table.add_row("CPU of --help", f"{start['help_cpu_s']:.2f} s", "0.5 s")

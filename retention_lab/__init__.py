@@ -20,6 +20,7 @@ _HOMES = {
     "load": ("retention_lab.experiment.load", "load"),
     "plan": ("retention_lab.experiment.plan", "make_plan"),
     "reduce": ("retention_lab.data.reduce", "reduce"),
+    "size_next": ("retention_lab.ab.planner", "size_next"),
     "merge": ("retention_lab.data.moments", "merge"),
     "Moments": ("retention_lab.data.moments", "Moments"),
     "analyse": ("retention_lab.ab.analyse", "analyse"),

@@ -6,13 +6,16 @@ Parse, call, print - nothing else. Each command imports what it needs when it is
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from retention_lab import terminal
+from retention_lab.errors import RunError
 from retention_lab.paths import project_root
 
 app = typer.Typer(
@@ -111,7 +114,9 @@ def run(
 ) -> None:
     """Run experiments: execute the notebook, write report and results, record in MLflow.
 
-    Unchanged experiments are skipped. Exit status 1 if any failed.
+    Unchanged experiments are skipped, and those whose data is not at hand. The exit status is 0
+    whatever the verdicts; 1 if an experiment failed, was not recorded, or ran with faults (a
+    metric without a result); 2 for a wrong option; 130 if it was interrupted.
     """
     from retention_lab.experiment.find import experiment_files, find_files
 
@@ -124,6 +129,7 @@ def run(
 
     from retention_lab.run.execute import run_experiments
 
+    began = time.monotonic()
     with terminal.run_progress(len(chosen)) as on_event:
         outcomes = run_experiments(
             chosen,
@@ -134,25 +140,60 @@ def run(
             reports=reports,
             on_event=on_event,
         )
-    terminal.outcomes(outcomes, reports or root / "reports")
+    terminal.outcomes(outcomes, reports or root / "reports", time.monotonic() - began)
     if any(o.status == "interrupted" for o in outcomes):
         raise typer.Exit(130)
     if any(not o.ok for o in outcomes):
         raise typer.Exit(1)
 
 
+@app.command()
+def plan(
+    file: Annotated[str, typer.Argument(help="Experiment file, or its name in experiments/.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Such as planning.effect=0.1; repeatable."),
+    ] = None,
+) -> None:
+    """Size the next test from this one's data: units, days, and what it would be able to see."""
+    from retention_lab.ab.planner import size_next
+    from retention_lab.data.reduce import reduce
+    from retention_lab.experiment.find import find_files
+    from retention_lab.experiment.plan import make_plan
+
+    (path,) = find_files([file], _root())
+    made = make_plan(path, dict(_key_value(c) for c in changes or []))
+    with terminal.waiting("Reducing the data"):
+        planning = size_next(made, reduce(made))
+    terminal.planning(planning)
+
+
 @app.command("list")
 def list_(reports: Reports = None) -> None:
-    """List the experiments of the project with their latest runs and verdicts."""
+    """List the experiments of the project with their latest runs and verdicts.
+
+    The latest run is of the file as written; newer ones with changed values are listed below.
+    """
     from retention_lab.experiment.find import experiment_files
-    from retention_lab.run.folder import list_runs, read_run
+    from retention_lab.run.folder import changed_text, latest_run, list_runs, read_run, skips
 
     root = _root()
+    folder = reports or root / "reports"
     latest: dict[str, dict[str, Any]] = {}
-    for folder in list_runs(reports or root / "reports"):
-        latest.setdefault(folder.parent.name, read_run(folder))
+    changed = []
+    for name in dict.fromkeys(run.parent.name for run in list_runs(folder)):
+        runs = list_runs(folder, name)
+        of_file = latest_run(runs)
+        if of_file is None:
+            continue
+        latest[name] = read_run(of_file)
+        newer = [read_run(run) for run in runs[: runs.index(of_file)]]
+        shown = [latest[name], *newer] if changed_text(latest[name]) else newer
+        changed += [(name, changed_text(run), run) for run in shown]
+    skipped = {name: noted["message"] for name, noted in skips(folder).items()}
     names = [p.stem for p in experiment_files(root)]
-    terminal.experiments([*names, *sorted(set(latest) - set(names))], latest)
+    found = {*latest, *skipped}
+    terminal.experiments([*names, *sorted(found - set(names))], latest, changed, skipped)
 
 
 @app.command()
@@ -241,6 +282,11 @@ def lab(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8888) ->
     """Open JupyterLab in the project, for this machine alone. Ctrl-C ends it."""
     from retention_lab.servers import jupyter_lab
 
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        raise RunError(
+            "JupyterLab is not started for root: whoever reaches it may do all that root may. "
+            "Work as another user, or start it yourself: python -m jupyter lab --allow-root"
+        )
     jupyter_lab(_root(), port)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from retention_lab.errors import RunError
-from retention_lab.run.redact import without_credentials
+from retention_lab.run.redact import address
 
 HOST = "127.0.0.1"
 
@@ -25,14 +25,15 @@ def mlflow_server(root: Path, port: int) -> NoReturn:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
     if uri.startswith(("http://", "https://")):
-        where = without_credentials(uri)
+        where = address(uri)
         raise RunError(f"the records are at {where} (MLFLOW_TRACKING_URI); open that in a browser")
     _free(port)
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # not an argument: everyone can read those
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     _become(
         "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", uri, "--default-artifact-root", (root / "mlruns").as_uri(),
+        "--default-artifact-root", (root / "mlruns").as_uri(),
     )  # fmt: skip
 
 

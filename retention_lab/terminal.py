@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from retention_lab.ab.planner import Planning
     from retention_lab.data.datasets import DatasetStatus
     from retention_lab.results import Row
     from retention_lab.run.compare import Comparison
@@ -34,7 +35,12 @@ AT_HAND = {
     "download": "on first use",
     None: "no",
 }
-NUMBERS = ("seconds", "first", "second")
+NUMBERS = ("seconds", "first", "second", "baseline", "units", "entry days", "read-out day")
+INVALID = {
+    "sample_ratio_mismatch": "the split is not the planned one",
+    "no_arm": "units have no arm",
+    "primary_no_result": "a primary metric has no result",
+}
 
 
 def say(text: str = "") -> None:
@@ -104,12 +110,21 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         made.add_column(name, overflow="fold", justify="right" if name in NUMBERS else "left")
     for row in rows:
         cells = ["" if cell is None else str(cell) for cell in row]
-        made.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in cells))
+        made.add_row(*(Text(cell, style=COLOURS.get(cell.partition(":")[0], "")) for cell in cells))
     _console().print(made)
 
 
-def experiments(names: Sequence[str], latest: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print every experiment with its latest run (the content of its run.json), if any."""
+def experiments(
+    names: Sequence[str],
+    latest: Mapping[str, Mapping[str, Any]],
+    changed: Sequence[tuple[str, str, Mapping[str, Any]]] = (),
+    skipped: Mapping[str, str] | None = None,
+) -> None:
+    """Print every experiment with its latest run (the content of its run.json), if any.
+
+    `changed` are newer runs with changed values: the experiment, the changes, the run. `skipped`
+    says by experiment why it was not run.
+    """
     if not names:
         say("There are no experiments yet. Begin with: " + command("new my-test"))
         return
@@ -117,9 +132,24 @@ def experiments(names: Sequence[str], latest: Mapping[str, Mapping[str, Any]]) -
     for name in names:
         run = latest.get(name, {})
         verdict = run.get("verdict") or {}
-        status = run.get("status", "not run yet")
-        rows.append((name, verdict.get("verdict"), verdict.get("arm"), status, run.get("run_id")))
+        status = run.get("status", "skipped" if name in (skipped or {}) else "not run yet")
+        rows.append((name, _verdict(verdict), verdict.get("arm"), status, run.get("run_id")))
     table(("experiment", "verdict", "arm", "status", "latest run"), rows)
+    for name, why in (skipped or {}).items():
+        say(f"{name} was skipped: {why}")
+    for name, what, run in changed:
+        verdict = run.get("verdict") or {}
+        said = _verdict(verdict) or run.get("status")
+        say(f"{name} with {what}: {said}, run {run.get('run_id')}")
+
+
+def _verdict(verdict: Mapping[str, Any]) -> str | None:
+    """The decision; where it is ``invalid``, with its reason."""
+    decision: str | None = verdict.get("verdict")
+    reason = verdict.get("reason")
+    if decision != "invalid" or not reason:
+        return decision
+    return f"{decision}: {INVALID.get(reason, str(reason).replace('_', ' '))}"
 
 
 @contextmanager
@@ -163,18 +193,30 @@ def _remark(event: Event) -> None:
         note(event.text)
 
 
-def outcomes(found: Sequence[Outcome], reports: Path) -> None:
-    """Print what a batch came to: verdicts and reports, what was skipped, what failed, and why."""
+def outcomes(found: Sequence[Outcome], reports: Path, seconds: float | None = None) -> None:
+    """Print what a batch came to: verdicts and reports, what was skipped, what failed, and why.
+
+    `seconds` is the wall time of the whole batch.
+    """
+    from retention_lab.run.outcome import in_short
+
     done = [o for o in found if o.status in ("finished", "skipped_unchanged")]
     if done:
         rows = [
-            (o.experiment, o.verdict, o.arm, _report(o), _seconds(o.seconds, o.status))
+            (
+                o.experiment,
+                _verdict({"verdict": o.verdict, "reason": o.reason}),
+                o.arm,
+                _report(o),
+                _seconds(o.seconds, o.status),
+            )
             for o in done
         ]
         table(("experiment", "verdict", "arm", "report", "seconds"), rows)
     for o in found:
         if o.status == "skipped_no_data":
-            say(f"{o.experiment} was skipped, its data is not at hand: {o.message}")
+            how = f"`{command('data')}` says how to get it"
+            say(f"{o.experiment} was skipped: {in_short(o.message)}; {how}")
     for o in found:
         if o.status == "interrupted":
             fail(f"{o.experiment} was interrupted: {o.message}")
@@ -184,6 +226,8 @@ def outcomes(found: Sequence[Outcome], reports: Path) -> None:
         elif not o.ok:
             where = f"\n  what it left: {shown(o.folder)}" if o.folder else ""
             fail(f"{o.experiment} failed: {o.message}{where}")
+    if seconds is not None and len(done) > 1:
+        say(f"All in all it took {seconds:.1f} seconds, with notebooks side by side.")
     index = reports / "index.html"
     if index.is_file():
         say(f"All reports:  {shown(index)}")
@@ -228,7 +272,15 @@ def comparison(found: Comparison) -> None:
     ]
     table(("", "experiment", "run", "status", "verdict", "arm"), sides)
     if found.inputs:
-        rows = [(i.kind, i.name, _short(i.kind, i.a), _short(i.kind, i.b)) for i in found.inputs]
+        rows = [
+            (
+                "--set" if i.kind == "set" else i.kind,
+                i.name,
+                _short(i.kind, i.a),
+                _short(i.kind, i.b),
+            )
+            for i in found.inputs
+        ]
         table(("input", "name", "first", "second"), rows)
     else:
         say("Nothing that went into the two runs differs.")
@@ -274,6 +326,17 @@ def waiting(what: str) -> Iterator[None]:
         return
     with console.status(what):
         yield
+
+
+def planning(found: Planning) -> None:
+    """Print what the next test needs, a metric a line, and what its primary metrics need."""
+    heads, rows = found.table()
+    table(heads, rows)
+    if found.traffic is not None:
+        say(f"New units a day: {found.traffic:,.0f}, all arms together (planning.traffic).")
+    if found.units is not None:
+        until = f", read on day {found.read_out}" if found.read_out is not None else ""
+        say(f"The primary metrics need {found.units:,} units in all arms{until}.")
 
 
 def _console(stderr: bool = False) -> Console:

@@ -9,6 +9,7 @@ from retention_lab import terminal
 from retention_lab.errors import LabError
 from retention_lab.experiment.find import find_files
 from retention_lab.experiment.plan import make_plan
+from retention_lab.run.parameters import check_notebook
 
 
 def validate_files(files: Sequence[str], root: Path) -> bool:
@@ -17,6 +18,7 @@ def validate_files(files: Sequence[str], root: Path) -> bool:
     for path in find_files(files, root):
         try:
             plan = make_plan(path)
+            check_notebook(plan.spec, plan.root)
         except LabError as error:
             terminal.fail(f"{terminal.shown(path)}: not valid\n{error}")
             all_sound = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 
 from retention_lab import __main__
 
+ROOT = Path(__file__).parents[1]
 UNITS = """\
 customer_id,arm,region,bought,spend,note
 1,none,EU,0,0.0,a
@@ -56,6 +58,7 @@ Ask = Callable[..., Answer]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small project, in which the command line is called."""
     (tmp_path / "notebooks").mkdir()
+    shutil.copy(ROOT / "notebooks" / "ab_test.ipynb", tmp_path / "notebooks")
     (tmp_path / "experiments").mkdir()
     (tmp_path / "units.csv").write_text(UNITS, encoding="utf-8")
     (tmp_path / "experiments" / "shop.yaml").write_text(FILE, encoding="utf-8")

@@ -78,7 +78,23 @@ def test_validate_prints_what_was_checked(ask: Ask) -> None:
     assert answer.status == 0
     assert answer.out.startswith("experiments/shop.yaml: valid\n")
     assert "✓ 8 units in units.csv" in answer.out
+    assert "✓ arm 'none' (control): 4 units, 50.0 % of all; planned 50.0 %" in answer.out
+    assert "✓ arm 'coupon': 4 units, 50.0 % of all; planned 50.0 %" in answer.out
     assert answer.err == ""
+
+
+def test_validate_shows_planned_and_real_shares_side_by_side(ask: Ask, project: Path) -> None:
+    change(project, "control: none\n", "control: none\n  expected_split: {none: 1, coupon: 3}\n")
+    answer = ask("validate", "shop")
+    assert "arm 'none' (control): 4 units, 50.0 % of all; planned 25.0 %" in answer.out
+    assert "arm 'coupon': 4 units, 50.0 % of all; planned 75.0 %" in answer.out
+
+
+def test_validate_does_not_count_a_small_arm(ask: Ask, project: Path) -> None:
+    change(project, "min_cell: 1}", "min_cell: 5}")
+    answer = ask("validate", "shop")
+    assert "arm 'none' (control): not counted here: an arm has fewer than 5 units" in answer.out
+    assert "4 units" not in answer.out
 
 
 def test_validate_takes_paths_names_and_globs(ask: Ask, project: Path) -> None:
@@ -94,7 +110,7 @@ FAULTS = {
     "unknown key": (
         "role: primary",
         "rolle: primary",
-        "line 11: unknown key 'metrics.0.rolle'; did you mean 'role'?",
+        "line 11: metric 1: unknown key 'rolle'; did you mean 'role'?",
     ),
     "missing table": ("units: units.csv", "units: unitz.csv", "no file 'unitz.csv'"),
     "missing column": (
@@ -243,3 +259,29 @@ def test_data_names_the_nearest_dataset(ask: Ask) -> None:
     answer = ask("data", "hilstrom")
     assert answer.status == 1
     assert "did you mean 'hillstrom'?" in answer.err
+
+
+# plan
+
+
+def test_plan_says_what_the_next_test_needs(ask: Ask, project: Path) -> None:
+    rows = ["customer_id,arm,region,bought,spend,note"]
+    rows += [f"{i},{('none', 'coupon')[i % 2]},EU,{i % 3 == 0:d},{i % 7}.5,x" for i in range(1000)]
+    (project / "units.csv").write_text("\n".join(rows), encoding="utf-8")
+    answer = ask("plan", "shop", "--set", "planning.traffic=100", "--set", "planning.effect=0.2")
+    assert answer.status == 0, answer.err
+    assert "New units a day: 100" in answer.out
+    assert "The primary metrics need" in answer.out
+
+
+def test_plan_on_too_little_says_so(ask: Ask) -> None:
+    answer = ask("plan", "shop")
+    assert answer.status == 0, answer.err
+    assert "fewer than 100 units" in " ".join(answer.out.split())
+
+
+def test_validate_holds_the_file_against_its_notebook(ask: Ask, project: Path) -> None:
+    change(project, "segments: [region]", "segments: [region]\nnotebook: ab_tset")
+    answer = ask("validate", "shop")
+    assert answer.status == 1
+    assert "ab_test" in answer.err

@@ -23,9 +23,11 @@ SECTIONS = {
     "## data": spec.Data,
     "### Tables with a time": spec.Timed,
     "## design": spec.Design,
+    "### switchback": spec.Switchback,
     "## metrics": spec.Metric,
     "### cap": spec.Cap,
     "## inference": spec.Inference,
+    "## planning": spec.Planning,
     "## privacy": spec.Privacy,
     "## report": spec.Report,
     "### Texts": spec.Translated,
@@ -104,7 +106,18 @@ def test_every_decision_stands_on_the_page() -> None:
 def test_the_estimands_on_the_page_are_those_of_the_analysis() -> None:
     said = set(re.findall(r'estimand(?:: Any)?="(\w+)"', source("ab")))
     said |= set(re.findall(r'estimand = "(\w+)" if self.ratio else "(\w+)"', source("ab"))[0])
-    said |= {"ratio_difference", "mean_difference", "immature", "missing"}
+    said |= set(re.findall(r'_where\("(\w+)"', source("ab")))
+    said |= {
+        "mean",
+        "ratio",
+        "quantile_difference",
+        "main_effect",
+        "interaction",
+        "ratio_difference",
+        "mean_difference",
+        "immature",
+        "missing",
+    }
     assert set(first_cells(RESULTS, "estimand")) == said
 
 

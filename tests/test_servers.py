@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,18 @@ def test_ui_is_a_light_server_for_this_machine_alone(
     assert ask("ui", "--port", "5999").status == 0
     said = " ".join(became)
     assert "-m mlflow server --host 127.0.0.1 --port 5999 --workers 1" in said
-    assert f"--backend-store-uri sqlite:///{project / 'mlflow.db'}" in said
+    assert servers.os.environ["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{project / 'mlflow.db'}"
     assert servers.os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_ui_hands_the_stores_password_on_where_nobody_reads_it(
+    ask: Ask, became: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = "postgresql://ada:secret@db.example.com/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert ask("ui", "--port", "5999").status == 0
+    assert "secret" not in " ".join(became)
+    assert servers.os.environ["MLFLOW_BACKEND_STORE_URI"] == store
 
 
 def test_ui_says_where_the_records_are_if_they_are_elsewhere(
@@ -45,7 +56,21 @@ def test_ui_says_where_the_records_are_if_they_are_elsewhere(
     assert became == []
 
 
-def test_lab_is_for_this_machine_alone(ask: Ask, became: list[str], project: Path) -> None:
+def test_lab_is_for_this_machine_alone(
+    ask: Ask, became: list[str], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert ask("lab").status == 0
     assert "-m jupyter lab --ServerApp.ip=127.0.0.1" in " ".join(became)
     assert f"--ServerApp.root_dir={project}" in became
+
+
+def test_lab_is_not_started_for_root(
+    ask: Ask, became: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    answer = ask("lab")
+    assert answer.status == 1
+    assert "JupyterLab is not started for root" in answer.err
+    assert "--allow-root" in answer.err
+    assert became == []

@@ -241,3 +241,42 @@ def test_every_link_in_a_document_leads_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+def test_the_demo_runs_the_experiments_that_come_with_the_lab() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (names,) = re.findall(r"^demo:.*\n.*retention-lab run (.*)$", makefile, re.MULTILINE)
+    shipped = [Path(n).stem for n in tracked() if n.startswith("experiments/")]
+    assert sorted(names.split()) == sorted(shipped)
+
+
+def test_tables_of_a_user_are_not_committed() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert "/data/" in ignored
+    assert "/reports/*" in ignored
+
+
+def test_the_notebook_opens_on_an_experiment_that_needs_no_download() -> None:
+    cells = json.loads((ROOT / "notebooks" / "ab_test.ipynb").read_text(encoding="utf-8"))["cells"]
+    first = next("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    assert 'experiment = "experiments/comeback-coupon.yaml"' in first
+
+
+@pytest.mark.parametrize("room", ["run", "experiment"])
+def test_the_map_names_every_module(room: str) -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (line,) = re.findall(rf"^  {room}/ +(.*\n(?: {{6,}}.*\n)*)", page, re.MULTILINE)
+    modules = [Path(n).name for n in tracked() if re.match(rf"retention_lab/{room}/\w+\.py$", n)]
+    assert [m for m in modules if m not in line and m != "__init__.py"] == []
+
+
+def test_the_documented_change_of_values_works() -> None:
+    from retention_lab.experiment.load import load
+
+    page = (ROOT / "docs" / "experiment-file.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"`retention-lab run (.+ --set .+)`", page)
+    name, *words = line.split()
+    changes = dict(w.split("=", 1) for w in words if w != "--set")
+    spec = load(ROOT / "experiments" / f"{name}.yaml", changes)
+    assert spec.inference.alpha == 0.1
+    assert any(m.margin == 0.01 for m in spec.metrics)

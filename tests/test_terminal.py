@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from asking import Ask
 from retention_lab import terminal
 from retention_lab.run import execute
 from retention_lab.run.outcome import Event, Outcome
+
+ABSENT = "dataset 'x' is not at hand; put x.csv.gz into the folder that RETENTION_LAB_DATA names"
 
 
 @pytest.fixture
@@ -77,12 +80,30 @@ def test_what_was_skipped_is_told_and_ends_with_0(
 ) -> None:
     ran["answer"] = [
         outcome(project, "skipped_unchanged", verdict="stop"),
-        outcome(project, "skipped_no_data", experiment="real", message="put it there", folder=None),
+        outcome(project, "skipped_no_data", experiment="real", message=ABSENT, folder=None),
     ]
     answer = ask("run", "--all")
     assert answer.status == 0
     assert "unchanged" in answer.out
-    assert "real was skipped, its data is not at hand: put it there" in answer.out
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("real")]
+    assert line.startswith("real was skipped: dataset 'x' is not at hand; `")
+    assert line.endswith("data` says how to get it")
+    assert "All in all" not in answer.out
+
+
+def test_why_a_test_is_invalid_stands_in_the_table(
+    ask: Ask, project: Path, ran: dict[str, Any]
+) -> None:
+    mismatch = {"verdict": "invalid", "reason": "sample_ratio_mismatch"}
+    ran["answer"] = [
+        outcome(project, **mismatch),
+        outcome(project, verdict="invalid", reason="a_new_rule", experiment="other"),
+    ]
+    answer = ask("run", "--all")
+    assert answer.status == 0
+    assert "invalid: the split is not the planned one" in answer.out
+    assert "invalid: a new rule" in answer.out
+    assert re.search(r"All in all it took \d+\.\d seconds", answer.out)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +193,10 @@ def test_runs_are_listed_compared_and_reported_again(
 ) -> None:
     answer = ask("list")
     assert max(two_runs) in answer.out
+    assert "shop with inference.alpha = 0." in answer.out
     answer = ask("compare", *two_runs, "--html", "differences.html")
     assert answer.status == 0
-    assert "inference.alpha" in answer.out
+    assert re.search(r"--set +inference.alpha +0.05 +0.2", answer.out)
     assert "mean_difference" in answer.out
     assert re.search(r"\d+ results differ, \d+ are the same", answer.out)
     assert "inference.alpha" in (project / "differences.html").read_text(encoding="utf-8")
@@ -206,3 +228,25 @@ def test_record_says_which_mlflow_run_it_became(
     answer = ask("record", "shop")
     assert answer.status == 0
     assert "MLflow run id-of-20260115-101112-abcd" in answer.out
+
+
+def test_list_shows_the_run_of_the_file_as_written_and_what_was_skipped(
+    ask: Ask, project: Path
+) -> None:
+    from retention_lab.run.folder import note_skip
+
+    def ran(run_id: str, decision: str, overrides: dict[str, object]) -> None:
+        folder = project / "reports" / "shop" / run_id
+        folder.mkdir(parents=True)
+        run = {"run_id": run_id, "status": "finished", "started": "2026-01-15T10:00:00+00:00"}
+        run |= {"overrides": overrides, "verdict": {"verdict": decision, "arm": None}}
+        (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+
+    ran("20260115-101112-abcd", "stop", {})
+    ran("20260116-101112-abcd", "ship", {"inference.alpha": 0.4})
+    note_skip(project / "reports", "real", "dataset 'x' is not at hand")
+    answer = ask("list")
+    (row,) = [line for line in answer.out.splitlines() if line.startswith(" shop")]
+    assert row.split() == ["shop", "stop", "finished", "20260115-101112-abcd"]
+    assert "shop with inference.alpha = 0.4: ship, run 20260116-101112-abcd" in answer.out
+    assert "real was skipped: dataset 'x' is not at hand" in answer.out

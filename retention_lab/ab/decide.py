@@ -9,7 +9,7 @@ from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.spec import Metric
 from retention_lab.results import Decision, Reason, Results, Row, Verdict
 
-DIFFERENCES = ("mean_difference", "ratio_difference")
+DIFFERENCES = ("mean_difference", "ratio_difference", "quantile_difference")
 
 
 def decide(plan: Plan, results: Results) -> Verdict:
@@ -51,7 +51,7 @@ def _validity(plan: Plan, results: Results) -> list[Reason]:
             )
     reasons += [Reason("no_arm", {"text": c.text}) for c in plan.checks if c.code == "no_arm"]
     for metric in plan.spec.primary:
-        rows = _overall(results, metric)
+        rows = _overall(plan, results, metric)
         if rows and all(r.p_value is None for r in rows):
             numbers = {"metric": metric, "arm": rows[0].arm, "note": rows[0].note}
             reasons.append(Reason("primary_no_result", numbers))
@@ -68,15 +68,16 @@ def _waiting(plan: Plan, results: Results) -> list[Reason]:
     ]
 
 
-def _overall(results: Results, metric: str, **where: Any) -> tuple[Row, ...]:
-    return results.where(metric=metric, estimand=DIFFERENCES, segment=None, **where).rows
+def _overall(plan: Plan, results: Results, metric: str, **where: Any) -> tuple[Row, ...]:
+    rows = results.where(metric=metric, estimand=DIFFERENCES, segment=None, **where).rows
+    return tuple(r for r in rows if r.baseline == plan.arms[0])
 
 
 class _Arm:
     """What the primary metrics and guardrails say of one arm."""
 
     def __init__(self, plan: Plan, results: Results, name: str) -> None:
-        self.name = name
+        self.name, self.base = name, plan.arms[0]
         self.alpha = plan.spec.inference.alpha
         self.results = results
         self.better = self.worse = self.harmed = self.unsure = False
@@ -84,7 +85,7 @@ class _Arm:
         self.size = 0.0
         reasons = []
         for metric in plan.spec.metrics:
-            row = next(iter(_overall(results, metric.name, arm=name)), None)
+            row = next(iter(_overall(plan, results, metric.name, arm=name)), None)
             if row is None:
                 continue
             if metric.name in plan.spec.primary:
@@ -124,7 +125,7 @@ class _Arm:
 
     def _guardrail(self, metric: Metric, row: Row) -> Reason:
         """Harm: the whole interval on the bad side. Kept: no harm beyond the margin is in it."""
-        numbers = {**_interval(metric, row), "margin": metric.margin}
+        numbers = {**_interval(metric, row), "margin": self._margin(metric)}
         if row.estimate == 0.0 and (row.note or "").startswith("zero_variance"):
             return Reason("guardrail_kept", {**numbers, "ci_low": 0.0, "ci_high": 0.0})
         if row.ci_low is None or row.ci_high is None:
@@ -133,17 +134,36 @@ class _Arm:
         worst, best = row.ci_low, row.ci_high
         if metric.direction == "decrease":
             worst, best = -row.ci_high, -row.ci_low
-        if best < 0 and (metric.margin is None or worst < -metric.margin):
+        beyond = self._beyond(metric, worst)
+        if best < 0 and beyond is not False:
             self.harmed = True
             return Reason("guardrail_harmed", numbers)
-        if metric.margin is not None and worst < -metric.margin:
+        if beyond:
             self.unsure = True
             return Reason("guardrail_unclear", numbers)
         return Reason("guardrail_kept", numbers)
 
+    def _margin(self, metric: Metric) -> float | None:
+        """The margin of harm in the metric's own unit."""
+        if metric.relative_margin is None:
+            return metric.margin
+        wanted = {"metric": metric.name, "arm": self.base, "segment": None}
+        rows = self.results.where(estimand=("mean", "ratio", "quantile"), **wanted).rows
+        base = rows[0].estimate if rows else None
+        return None if base is None else metric.relative_margin * abs(base)
+
+    def _beyond(self, metric: Metric, worst: float) -> bool | None:
+        """Whether harm beyond the margin is in the interval; None where there is no margin."""
+        if metric.relative_margin is None:
+            return worst < -metric.margin if metric.margin is not None else None
+        wanted = {"metric": metric.name, "arm": self.name, "estimand": "non_inferiority"}
+        rows = self.results.where(**wanted).rows
+        return not rows or rows[0].ci_low is None or rows[0].ci_low < 0
+
     def _lift(self, metric: Metric) -> Row | None:
         wanted = {"metric": metric.name, "arm": self.name, "segment": None}
-        return next(iter(self.results.where(estimand="relative_lift", **wanted).rows), None)
+        rows = self.results.where(estimand="relative_lift", baseline=self.base, **wanted).rows
+        return next(iter(rows), None)
 
 
 def _interval(metric: Metric, row: Row) -> dict[str, Any]:

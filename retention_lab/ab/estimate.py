@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
@@ -26,6 +27,28 @@ class Level:
     n: int
     offset: float | None = None
     doubt: str | None = None  # why its error, or the estimate itself, cannot be had
+    df: float | None = None  # degrees of freedom of the variance; None: n - 1
+
+    @property
+    def freedom(self) -> float:
+        return self.n - 1.0 if self.df is None else self.df
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shared:
+    """What two adjusted levels owe to the covariates' mean that both are moved to.
+
+    It adds `arm` and `base` to their variances, `both` to their covariance, and `difference` to
+    the variance of their difference.
+    """
+
+    arm: float = 0.0
+    base: float = 0.0
+    both: float = 0.0
+    difference: float = 0.0
+
+
+NOTHING_SHARED = Shared()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +85,7 @@ def mean_level(m: Moments, cell: int | None, column: str) -> Level:
     mean, offset = m.mean(cell, column), float(m.mean_x[cell, i])
     if n < 2:
         return Level(mean if n else math.nan, math.nan, n)
-    return Level(mean, _variance(float(m.comoment[cell, i]), n, mean) / n, n, offset)
+    return Level(mean, variance(float(m.comoment[cell, i]), n, mean) / n, n, offset)
 
 
 def ratio_level(m: Moments, cell: int | None, numerator: str, denominator: str) -> Level:
@@ -99,7 +122,7 @@ def ratio_level(m: Moments, cell: int | None, numerator: str, denominator: str) 
     return Level(ratio, spread / (n - 1) / n / y / y, n)
 
 
-def _variance(spread: float, n: int, mean: float) -> float:
+def variance(spread: float, n: int, mean: float) -> float:
     """Sample variance; 0 where the spread is below what doubles near `mean` can hold apart."""
     variance, grain = spread / (n - 1), 4 * EPS * abs(mean)
     return 0.0 if variance <= grain * grain else variance
@@ -113,11 +136,27 @@ def level_interval(a: Level, alpha: float) -> Estimate:
     if a.n < 2 or a.variance == 0.0:
         return Estimate(a.estimate, note=TOO_FEW if a.n < 2 else NO_VARIANCE)
     std_error = math.sqrt(a.variance)
-    half = critical(a.n - 1.0, alpha) * std_error
+    half = critical(a.freedom, alpha) * std_error
     return Estimate(a.estimate, std_error, a.estimate - half, a.estimate + half)
 
 
-def difference(arm: Level, base: Level, alpha: float) -> Estimate:
+def share_interval(a: Level, alpha: float) -> Estimate:
+    """Interval of one arm's share by the score test, which stays within 0 and 1.
+
+    Source: Wilson (1927), Journal of the American Statistical Association 22(158), 209-212.
+    """
+    found = level_interval(a, alpha)
+    if found.estimate is None or a.n < 2:
+        return found
+    z2 = float(special.ndtri(1.0 - alpha / 2.0)) ** 2
+    share = found.estimate
+    middle = share + z2 / (2.0 * a.n)
+    half = math.sqrt(z2 * (share * (1.0 - share) / a.n + z2 / (4.0 * a.n * a.n)))
+    low, high = ((middle + side) / (1.0 + z2 / a.n) for side in (-half, half))
+    return dataclasses.replace(found, low=max(low, 0.0), high=min(high, 1.0))
+
+
+def difference(arm: Level, base: Level, alpha: float, shared: Shared = NOTHING_SHARED) -> Estimate:
     """arm - base by Welch's unequal-variances t test.
 
     Source: Welch (1947), Biometrika 34, 28-35; degrees of freedom by Satterthwaite (1946).
@@ -134,7 +173,7 @@ def difference(arm: Level, base: Level, alpha: float) -> Estimate:
         return Estimate(estimate, note=THIN)
     if min(arm.n, base.n) < 2:
         return Estimate(estimate, note=TOO_FEW)
-    std_error = math.sqrt(arm.variance + base.variance)
+    std_error = math.sqrt(arm.variance + base.variance + shared.difference)
     if std_error == 0.0:
         return Estimate(estimate, note=NO_VARIANCE)
     if not math.isfinite(std_error):
@@ -145,7 +184,38 @@ def difference(arm: Level, base: Level, alpha: float) -> Estimate:
     return Estimate(estimate, std_error, estimate - half, estimate + half, p_value)
 
 
-def relative_lift(arm: Level, base: Level, alpha: float) -> Estimate:
+def contrast(
+    levels: Sequence[Level], weights: Sequence[float], alpha: float, shared: float = 0.0
+) -> Estimate:
+    """sum of weight x level, by a t test with Satterthwaite's degrees of freedom.
+
+    `shared` is added to its variance (what adjusted levels have in common).
+    """
+    used = [(level, w) for level, w in zip(levels, weights, strict=True) if w != 0.0]
+    reasons = [_cannot(level) for level, _ in used]
+    if any(reasons):
+        return Estimate(note=next(r for r in reasons if r))
+    estimate = math.fsum(w * level.estimate for level, w in used)
+    if not math.isfinite(estimate):
+        return Estimate(note=NOT_FINITE)
+    if min(level.n for level, _ in used) < 2:
+        return Estimate(estimate, note=TOO_FEW)
+    parts = [(w * w * level.variance, level.freedom) for level, w in used]
+    own = math.fsum(v for v, _ in parts)
+    std_error = math.sqrt(own + shared)
+    if std_error == 0.0 or own == 0.0:
+        return Estimate(estimate, note=NO_VARIANCE)
+    if not math.isfinite(std_error):
+        return Estimate(note=NOT_FINITE)
+    df = 1.0 / math.fsum((v / own) ** 2 / free for v, free in parts)
+    half = critical(df, alpha) * std_error
+    p_value = 2.0 * float(special.stdtr(df, -abs(estimate) / std_error))
+    return Estimate(estimate, std_error, estimate - half, estimate + half, p_value)
+
+
+def relative_lift(
+    arm: Level, base: Level, alpha: float, shared: Shared = NOTHING_SHARED
+) -> Estimate:
     """(arm - base) / |base| with Fieller's interval from the same test as the difference.
 
     The interval holds every lift that the test at `alpha` does not reject, so it excludes 0 exactly
@@ -153,22 +223,24 @@ def relative_lift(arm: Level, base: Level, alpha: float) -> Estimate:
     different from 0: then there is no number, and the note says so.
     Source: Fieller (1954), JRSS B 16(2), 175-185.
     """
-    whole = difference(arm, base, alpha)
+    whole = difference(arm, base, alpha, shared)
     if whole.std_error is None or whole.estimate is None:
         return Estimate(note=whole.note)
     t = critical(welch_df(arm, base), alpha)
     size = abs(base.estimate)
-    if size <= t * math.sqrt(base.variance):
+    if size <= t * math.sqrt(base.variance + shared.base):
         return Estimate(note=UNBOUNDED)
     # Everything in units of the base's size, so that nothing overflows on the way.
     lift = whole.estimate / size
     rho = arm.estimate / base.estimate
-    v_arm, v_base = arm.variance / size / size, base.variance / size / size
-    a = 1.0 - t * t * v_base
-    root = t * math.sqrt(max(v_arm * a + rho * rho * v_base, 0.0))
-    ends = ((rho - root) / a - 1.0, (rho + root) / a - 1.0)
+    v_arm = (arm.variance + shared.arm) / size / size
+    v_base, both = (base.variance + shared.base) / size / size, shared.both / size / size
+    a, middle = 1.0 - t * t * v_base, rho - t * t * both
+    spread = v_arm - 2.0 * rho * both + rho * rho * v_base
+    root = t * math.sqrt(max(spread - t * t * (v_arm * v_base - both * both), 0.0))
+    ends = ((middle - root) / a - 1.0, (middle + root) / a - 1.0)
     low, high = ends if base.estimate > 0 else (-ends[1], -ends[0])
-    std_error = math.sqrt(v_arm + rho * rho * v_base)
+    std_error = math.sqrt(max(spread, 0.0))
     if not all(map(math.isfinite, (lift, low, high, std_error))):
         return Estimate(note=UNBOUNDED)
     return Estimate(lift, std_error, min(low, lift), max(high, lift), whole.p_value)
@@ -179,7 +251,7 @@ def welch_df(arm: Level, base: Level) -> float:
     # Relative to the larger variance: squares of tiny variances would vanish.
     top = max(arm.variance, base.variance)
     a, b = arm.variance / top, base.variance / top
-    return (a + b) * (a + b) / (a * a / (arm.n - 1) + b * b / (base.n - 1))
+    return (a + b) * (a + b) / (a * a / arm.freedom + b * b / base.freedom)
 
 
 def critical(df: float, alpha: float) -> float:

@@ -3,7 +3,8 @@
 A raw file is looked for in the folder that RETENTION_LAB_DATA names, in the user's cache, in an
 installed package that holds it, and on the web, in this order. Wherever it is found, its sha256
 is checked. What DuckDB cannot read is turned into Parquet in the cache, once. The simulated
-shop (``twin``) is made in the cache on first use. RETENTION_LAB_OFFLINE=1 forbids downloads.
+shops (``twin`` and others) are made in the cache on first use. RETENTION_LAB_OFFLINE=1 forbids
+downloads.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def locate(ref: str) -> Path:
     """
     dataset, table = _resolve(ref)
     if dataset.made:
-        return _twin() / f"{table.name}.parquet"
+        return _twin(dataset.name) / f"{table.name}.parquet"
     found = _search(dataset, table)
     if found is None:
         found = _download(dataset, table)
@@ -98,7 +99,7 @@ def _status(dataset: Dataset) -> DatasetStatus:
     hint = ""
     if dataset.made:
         place = "made"
-        first = _twin_folder() / f"{dataset.tables[0].name}.parquet"
+        first = _twin_folder(dataset.name) / f"{dataset.tables[0].name}.parquet"
         path = first if first.is_file() else None
     else:
         try:
@@ -271,31 +272,31 @@ def _in_wheel(form: Form) -> Path | None:
     return None
 
 
-def _twin() -> Path:
-    """The folder of the simulated shop, made if a file of it is not there."""
-    folder = _twin_folder()
-    if all((folder / name).is_file() for name in TWIN_FILES):
+def _twin(name: str = "twin") -> Path:
+    """The folder of the simulated shop called `name`, made if a file of it is not there."""
+    folder = _twin_folder(name)
+    if all((folder / file).is_file() for file in TWIN_FILES):
         return folder
-    from retention_lab.twin import COMEBACK_COUPON, simulate
+    from retention_lab.twin import scenario_of, simulate
 
-    shop = simulate(COMEBACK_COUPON)
+    shop = simulate(scenario_of(name))
     # Several processes may come here at once: each brings the same files, each file at once.
     with (
         raw.writing(folder),
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making,
     ):
         shop.write(making)
-        for name in TWIN_FILES:
-            (Path(making) / name).replace(folder / name)
+        for file in TWIN_FILES:
+            (Path(making) / file).replace(folder / file)
     return folder
 
 
-@functools.lru_cache(maxsize=1)
-def _twin_key() -> str:
+@functools.lru_cache(maxsize=8)
+def _twin_key(name: str = "twin") -> str:
     """Digest of the scenario and of the twin's code."""
-    from retention_lab.twin.scenario import COMEBACK_COUPON
+    from retention_lab.twin.scenario import scenario_of
 
-    scenario = json.dumps(dataclasses.asdict(COMEBACK_COUPON), default=str, sort_keys=True)
+    scenario = json.dumps(dataclasses.asdict(scenario_of(name)), default=str, sort_keys=True)
     key = hashlib.sha256(scenario.encode())
     code = resources.files("retention_lab.twin")
     for file in sorted((f for f in code.iterdir() if f.name.endswith(".py")), key=lambda f: f.name):
@@ -303,7 +304,7 @@ def _twin_key() -> str:
     return key.hexdigest()
 
 
-def _twin_folder() -> Path:
-    from retention_lab.twin.scenario import COMEBACK_COUPON
+def _twin_folder(name: str = "twin") -> Path:
+    from retention_lab.twin.scenario import scenario_of
 
-    return cache_folder() / "twin" / f"{COMEBACK_COUPON.name}-{_twin_key()[:16]}"
+    return cache_folder() / "twin" / f"{scenario_of(name).name}-{_twin_key(name)[:16]}"

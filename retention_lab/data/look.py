@@ -111,6 +111,51 @@ def look_at_units(
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class CovariateLook:
+    """What one look says of a covariate: nulls, values that are not finite, mean, and levels."""
+
+    missing: int
+    not_finite: int
+    mean: float | None
+    spread: float | None
+    levels: tuple[str, ...]
+
+
+def look_at_covariates(
+    source: Source, ref: str, kinds: dict[str, str], most: int
+) -> dict[str, CovariateLook]:
+    """One scan of the columns in `kinds` (name -> kind); of text at most `most` + 1 levels."""
+    if not kinds:
+        return {}
+    fractional = source.fractional(ref)
+    wanted = []
+    for i, (name, kind) in enumerate(kinds.items()):
+        x = quoted(name)
+        wanted.append(f"count(*) - count({x}) as missing_{i}")
+        if kind == "text":
+            wanted.append(f"list_slice(list(distinct {x}::varchar), 1, {most + 1}) as levels_{i}")
+            continue
+        finite = f"isfinite({x}::double)" if name in fractional else "true"
+        known = f"case when {finite} then {x}::double end"
+        wanted += [
+            f"count(*) filter (not {finite}) as odd_{i}",
+            f"avg({known}) as mean_{i}",
+            f"max({known}) - min({known}) as spread_{i}",
+        ]
+    (row,) = source.query(f"select {', '.join(wanted)} from t", t=ref)
+    return {
+        name: CovariateLook(
+            missing=int(row[f"missing_{i}"]),
+            not_finite=int(row.get(f"odd_{i}") or 0),
+            mean=row.get(f"mean_{i}"),
+            spread=row.get(f"spread_{i}"),
+            levels=tuple(sorted(v for v in row.get(f"levels_{i}") or () if v is not None)),
+        )
+        for i, name in enumerate(kinds)
+    }
+
+
 def repeated_units(source: Source, ref: str, unit: str, arm: str) -> tuple[int, int]:
     """How many units stand in more than one row, and how many of them in more than one arm."""
     u, a = quoted(unit), quoted(arm)
@@ -124,6 +169,25 @@ def repeated_units(source: Source, ref: str, unit: str, arm: str) -> tuple[int, 
         t=ref,
     )[0]
     return int(found["repeated"]), int(found["crossed"])
+
+
+def clusters(
+    source: Source, ref: str, cluster: str, kept: str, arm: str
+) -> tuple[int, int, int, int]:
+    """How many clusters there are, and are in two arms or more; units without one, and not kept.
+
+    `cluster` and `kept` are SQL of the table's columns.
+    """
+    found = source.query(
+        "select count(c) as whole, count(*) filter (c is not null and arms > 1) as crossed, "
+        "coalesce(sum(n) filter (c is null), 0) as nobody, coalesce(sum(burnt), 0) as burnt "
+        f"from (select {cluster} as c, count(*) filter ({kept}) as n, "
+        f"count(*) filter (not ({kept})) as burnt, "
+        f"count(distinct case when {kept} then {quoted(arm)} end) as arms "
+        "from t group by 1)",
+        t=ref,
+    )[0]
+    return int(found["whole"]), int(found["crossed"]), int(found["nobody"]), int(found["burnt"])
 
 
 def has_event_after(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 from collections.abc import Mapping, Sequence
 from functools import reduce as fold
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ import numpy.typing as npt
 from retention_lab.errors import DataError, did_you_mean
 from retention_lab.experiment.needs import Column
 from retention_lab.experiment.spec import Cap
+
+if TYPE_CHECKING:
+    from retention_lab.data.values import ValueCounts
 
 FORMAT = 1
 Floats = npt.NDArray[np.float64]
@@ -39,9 +43,11 @@ class Moments:
     keep the digits in which arms differ; `mean` adds it.
     `definition` says what the columns are (windows, caps, as_of ...): reductions merge only where
     it is the same. `faults` says which metrics cannot be had from them, and why; `without_arm`
-    how many units were left out for want of an arm. Cells are combined by the pairwise update of
-    Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", The American
-    Statistician 37(3), 242-247.
+    how many units were left out for want of an arm. `buckets` is the same by buckets of a hash
+    of the unit's id in place of `keys`, where units have an id; `values` holds, by
+    column, the counts of values that quantiles need. Cells are combined by the pairwise
+    update of Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", The
+    American Statistician 37(3), 242-247.
     """
 
     keys: tuple[str, ...]
@@ -56,6 +62,8 @@ class Moments:
     definition: str = ""
     faults: Mapping[str, str] = dataclasses.field(default_factory=dict)
     without_arm: int = 0
+    buckets: Moments | None = None
+    values: Mapping[str, ValueCounts] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.cells), len(self.pairs))
@@ -101,7 +109,9 @@ class Moments:
         """The margins over `keys`: cells that agree in all of them are combined."""
         positions = [self._position(k) for k in keys]
         labels = [tuple(cell[i] for i in positions) for cell in self.cells]
-        return _combine(dataclasses.replace(self, keys=keys, cells=tuple(labels)))
+        return _combine(
+            dataclasses.replace(self, keys=keys, cells=tuple(labels), buckets=None, values={})
+        )
 
     def where(self, key: str, level: str) -> Moments:
         """The cells in which `key` is `level`."""
@@ -109,12 +119,17 @@ class Moments:
         kept = [i for i, cell in enumerate(self.cells) if cell[position] == level]
         return self._rows(kept)
 
+    def until(self, key: str, level: str) -> Moments:
+        """The cells in which `key` is at most `level`, in the order of text."""
+        position = self._position(key)
+        return self._rows([i for i, cell in enumerate(self.cells) if cell[position] <= level])
+
     def cell(self, *levels: str) -> int | None:
         """The position of the cell with these levels, or None."""
         return self.cells.index(levels) if levels in self.cells else None
 
     def save(self, path: str | Path) -> None:
-        """Write one Parquet file; `load` reads it back to the last bit."""
+        """Write a Parquet file, and one for the buckets; `load` reads both back to the last bit."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -140,6 +155,10 @@ class Moments:
         }
         table = pa.table(columns).replace_schema_metadata({"moments": json.dumps(content)})
         pq.write_table(table, path)
+        if self.buckets is not None:
+            self.buckets.save(_beside(path, "buckets"))
+        for name, counts in self.values.items():
+            counts.save(_beside(path, f"values.{name}"))
 
     @classmethod
     def load(cls, path: str | Path) -> Moments:
@@ -155,9 +174,26 @@ class Moments:
         if content.get("format") != FORMAT:
             raise DataError(f"{path} is not a saved reduction of format {FORMAT}")
         try:
-            return cls._from(table, content)
+            found = cls._from(table, content)
+            return dataclasses.replace(found, **cls._companions(path))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is a broken reduction: {error!r}") from None
+
+    @classmethod
+    def _companions(cls, path: str | Path) -> dict[str, Any]:
+        """The buckets and the counts of values saved beside the reduction in `path`."""
+        found: dict[str, Any] = {}
+        buckets = _beside(path, "buckets")
+        if buckets.is_file():
+            found["buckets"] = cls.load(buckets)
+        start, end = f"{Path(path).stem}.values.", Path(path).suffix
+        files = sorted(Path(path).parent.glob(f"{glob.escape(start)}*{end}"))
+        if files:
+            from retention_lab.data.values import ValueCounts
+
+            names = [f.name.removeprefix(start).removesuffix(end) for f in files]
+            found["values"] = {n: ValueCounts.load(f) for n, f in zip(names, files, strict=True)}
+        return found
 
     @classmethod
     def _from(cls, table: Any, content: Mapping[str, Any]) -> Moments:
@@ -201,6 +237,12 @@ class Moments:
         )
 
 
+def _beside(path: str | Path, what: str) -> Path:
+    """The file beside the reduction in `path` that holds a part of it."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.{what}{path.suffix}")
+
+
 _ARRAYS = ("size", "n", "mean_x", "mean_y", "comoment")
 
 
@@ -223,6 +265,13 @@ def _merge_two(a: Moments, b: Moments) -> Moments:
     joined: dict[str, Any] = {k: np.concatenate([getattr(a, k), getattr(b, k)]) for k in _ARRAYS}
     joined["faults"] = {**a.faults, **b.faults}
     joined["without_arm"] = a.without_arm + b.without_arm
+    if a.values:
+        from retention_lab.data.values import merge as merge_values
+
+        if set(a.values) != set(b.values):
+            raise DataError("two reductions of different quantiles cannot be merged")
+        joined["values"] = {c: merge_values(a.values[c], b.values[c]) for c in a.values}
+    joined["buckets"] = merge(a.buckets, b.buckets) if a.buckets and b.buckets else None
     return _combine(dataclasses.replace(a, cells=a.cells + b.cells, **joined))
 
 

@@ -12,7 +12,16 @@ import numpy as np
 
 from retention_lab.data.moments import Floats, Moments, Pair, merge
 from retention_lab.data.source import Frame, Source
-from retention_lab.data.units import joint, key, unit_frame, with_caps
+from retention_lab.data.units import (
+    BUCKET,
+    DAY,
+    beside,
+    cell_keys,
+    joint,
+    key,
+    unit_frame,
+    with_caps,
+)
 from retention_lab.errors import DataError
 from retention_lab.experiment.needs import Column, all_columns, all_pairs
 
@@ -38,13 +47,29 @@ def reduce(plan: Plan) -> Moments:
     apart = [n for n in plan.needed.values() if n.apart]
     frame = joint(frame, [(n.numerator, n.denominator) for n in apart if n.denominator])
     caps = _caps(plan.source, frame, columns)
-    keys = (plan.spec.design.arm, *plan.spec.segments)
+    keys = cell_keys(plan.spec)
     definition = json.dumps({**json.loads(plan.definition), "caps": caps}, sort_keys=True)
     own = [c for c in columns if c.how == "value"]
     shifts = look(plan.source, unit_frame(plan.source, plan.spec, plan.arms, own), own)
-    frame, alike = with_caps(frame, caps), _alike(plan, columns)
-    whole = {c.name for c in columns if c.binary or c.how in ("any", "count")}
-    moments = reduce_frame(plan.source, frame, keys, pairs, shifts, definition, alike, whole)
+    frame = beside(with_caps(frame, caps), columns)
+    alike = _alike(plan, columns)
+    whole = {c.name for c in columns if c.binary or c.how not in ("value", "sum")}
+    said: dict[str, Any] = {"definition": definition, "alike": alike, "whole": whole}
+    moments = reduce_frame(plan.source, frame, keys, pairs, shifts, **said)
+    if BUCKET in frame.columns:
+        buckets = reduce_frame(plan.source, frame, (BUCKET,), pairs, shifts, by=(BUCKET,), **said)
+        moments = dataclasses.replace(moments, buckets=buckets)
+    quantiles = [m.name for m in plan.spec.metrics if m.kind == "quantile"]
+    if quantiles:
+        from retention_lab.data.values import count_values
+
+        shown = (plan.spec.design.arm, *plan.spec.segments)
+        content = json.loads(definition)
+        counted = {
+            q: count_values(plan.source, frame, shown, q, json.dumps(content[q], sort_keys=True))
+            for q in quantiles
+        }
+        moments = dataclasses.replace(moments, values=counted)
     nobody = plan.look.by_arm.get(None, 0) if plan.look is not None else 0
     return dataclasses.replace(moments, faults=dict(plan.faults), without_arm=nobody)
 
@@ -58,12 +83,20 @@ def _alike(plan: Plan, columns: Sequence[Column]) -> dict[str, object]:
         if c.missing == "drop" and c.how == "value":
             return plan.look is not None and plan.look.values[c.name].missing == 0
         return (
-            c.how in ("any", "count")
+            c.how not in ("value", "sum")
             or c.missing == "zero"
             or (c.missing == "error" and c.name not in faulty)
         )
 
-    return {c.name: ("matures", c.matures) for c in columns if whole(c)}
+    found: dict[str, object] = {
+        c.name: ("matures", c.matures) if whole(c) else ("known", c.name)
+        for c in columns
+        if c.beside is None
+    }
+    for need in plan.needed.values():
+        if need.apart and need.denominator is not None:
+            found[need.denominator.name] = found[need.numerator.name]
+    return found | {c.name: found[c.beside] for c in columns if c.beside is not None}
 
 
 def _saved(plan: Plan) -> Moments:
@@ -102,8 +135,11 @@ def reduce_frame(
     definition: str = "",
     alike: Mapping[str, object] | None = None,
     whole: Collection[str] = (),
+    by: Sequence[str] = (),
 ) -> Moments:
     """Reduce `frame` to counts, means and co-moments of `pairs` by the levels of `keys`.
+
+    These are the frame's columns `by`; where that is empty, ``key 0``, ``key 1`` and so on.
 
     Products are summed around the constants `shifts` near the columns' means (default 0): raw
     sums of squares lose every digit from means of 1e8 on. Where a cell's mean turns out far from
@@ -115,16 +151,16 @@ def reduce_frame(
     columns = list(dict.fromkeys(c for p in pairs for c in p))
     shifts = {**dict.fromkeys(columns, 0.0), **(shifts or {})}
     apart = [p for p in pairs if p[0] != p[1] and not _same_rows(p, alike)]
-    rows = _query(source, frame, keys, pairs, apart, {c: nw.lit(s) for c, s in shifts.items()})
-    moments = _moments(rows, keys, pairs, shifts, definition)
+    by = tuple(by) or tuple(key(i) for i in range(len(keys)))
+    rows = _query(source, frame, by, pairs, apart, {c: nw.lit(s) for c, s in shifts.items()})
+    moments = _moments(rows, keys, by, pairs, shifts, definition)
     if not _cancelled(moments, whole):
         return moments
-    by = [key(i) for i in range(len(keys))]
     means = frame.group_by(*by).agg(**{f"centre {c}": nw.col(c).mean() for c in columns})
-    centred = frame.join(means, on=by, how="left")
+    centred = frame.join(means, on=list(by), how="left")
     centres = {c: nw.col(f"centre {c}") for c in columns}
-    rows = _query(source, centred, keys, pairs, apart, centres, by_cell=True)
-    return _moments(rows, keys, pairs, None, definition)
+    rows = _query(source, centred, by, pairs, apart, centres, by_cell=True)
+    return _moments(rows, keys, by, pairs, None, definition)
 
 
 def _same_rows(pair: Pair, alike: Mapping[str, object]) -> bool:
@@ -152,7 +188,7 @@ def look(source: Source, frame: Frame, columns: Sequence[Column]) -> dict[str, f
 def _query(
     source: Source,
     frame: Frame,
-    keys: Sequence[str],
+    by: Sequence[str],
     pairs: Sequence[Pair],
     apart: Sequence[Pair],
     shifts: Mapping[str, nw.Expr],
@@ -182,13 +218,14 @@ def _query(
             sums[f"n {x}|{y}"] = product.count()
             sums[f"x {x}|{y}"] = nw.when(~nw.col(y).is_null()).then(shifted(x)).sum()
             sums[f"y {x}|{y}"] = nw.when(~nw.col(x).is_null()).then(shifted(y)).sum()
-    return source.arrays(frame.group_by(*(key(i) for i in range(len(keys)))).agg(**sums))
+    return source.arrays(frame.group_by(*by).agg(**sums))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite stays so, and is seen later
 def _moments(
     rows: Mapping[str, Any],
     keys: Sequence[str],
+    by: Sequence[str],
     pairs: Sequence[Pair],
     shifts: Mapping[str, float] | None,
     definition: str,
@@ -233,7 +270,8 @@ def _moments(
         comoment[:, i] = product - sum_x * sum_y / some
     squares = [i for i, (x, y) in enumerate(pairs) if x == y]
     comoment[:, squares] = np.maximum(comoment[:, squares], 0.0)
-    cells = [tuple(str(rows[key(i)][r]) for i in range(len(keys))) for r in range(count)]
+    levels = [_levels(name, rows[k]) for name, k in zip(keys, by, strict=True)]
+    cells = list(zip(*levels, strict=True))
     order = sorted(range(count), key=cells.__getitem__)
     return Moments(
         keys=tuple(keys),
@@ -247,6 +285,12 @@ def _moments(
         origin=origin,
         definition=definition,
     )
+
+
+def _levels(name: str, values: Any) -> list[str]:
+    if name == DAY:
+        return [str(d) for d in np.asarray(values, np.int64).astype("datetime64[D]")]
+    return [str(v) for v in values]
 
 
 def _floats(values: Any) -> Floats:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
 
+from retention_lab.data.times import HOUR
 from retention_lab.errors import DataError, PlanError, did_you_mean
-from retention_lab.experiment.spec import Data, Duckdb
+from retention_lab.experiment.spec import Data, Duckdb, Spec, hours
 
 ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SMALL = 32 * 2**20  # bytes
@@ -80,21 +81,29 @@ class Source:
         self._scans: dict[str, str] = {}
         self._described: dict[str, dict[str, str]] = {}
 
-    def table(self, ref: str, columns: Mapping[str, str], at: str | None = None) -> Frame:
+    def table(
+        self,
+        ref: str,
+        columns: Mapping[str, str],
+        at: str | None = None,
+        derived: Mapping[str, str] | None = None,
+    ) -> Frame:
         """Columns of the table that `ref` names, as a lazy frame.
 
         `columns` maps names of the frame to columns of the table, which may be called anything;
         the frame's `at`, if given, is an instant: Int64, microseconds since 1970-01-01 00:00 UTC.
+        `derived` maps further names to SQL, such as `day` and `bucket` give.
         Raises DataError where the table cannot be found or opened, with the nearest known name.
         """
         import narwhals as nw
 
         with self._errors(ref):
-            wanted = ", ".join(
-                f"{self.instant(ref, c) if name == at else quoted(c)} as {quoted(name)}"
+            wanted = {
+                name: self.instant(ref, c) if name == at else quoted(c)
                 for name, c in columns.items()
-            )
-            return nw.from_native(self.connection.sql(f"select {wanted} from {self._scan(ref)}"))
+            } | dict(derived or {})
+            said = ", ".join(f"{sql} as {quoted(name)}" for name, sql in wanted.items())
+            return nw.from_native(self.connection.sql(f"select {said} from {self._scan(ref)}"))
 
     def instant(self, ref: str, column: str, table: str | None = None) -> str:
         """SQL for the microseconds since 1970-01-01 UTC of a date or time column.
@@ -109,6 +118,37 @@ class Source:
         if dtype == "TIMESTAMP WITH TIME ZONE" or (self._utc and dtype.startswith("TIMESTAMP")):
             return f"epoch_us({name})"
         return f"epoch_us({name}::timestamptz)"
+
+    @staticmethod
+    def day(column: str) -> str:
+        """SQL for the calendar day of a date or time, in the file's zone: days since 1970-01-01."""
+        return f"{quoted(column)}::date - date '1970-01-01'"
+
+    @staticmethod
+    def bucket(column: str, count: int) -> str:
+        """SQL for one of `count` buckets, by a hash of the column that no shop assigns arms by."""
+        return f"(hash({quoted(column)}, 'a/a gate') % {count})::integer"
+
+    def cluster(self, ref: str, spec: Spec) -> tuple[str, str]:
+        """SQL for an alias of the cluster that was randomised, and for whether a unit is kept.
+
+        An alias (MD5) does not show the cluster's name. Of a switchback the cluster is a block of
+        wall-clock time, counted from 1970-01-01 00:00, of each `by`; its burn-in is not kept.
+        """
+        design, main = spec.design, spec.data.assignments
+        assert design is not None
+        if design.switchback is None:
+            name = quoted(str(design.cluster))
+            return f"left(md5({name}::varchar), 16)", "true"
+        assert main is not None
+        at = f"epoch_us({quoted(main.at)}::timestamp)"
+        every, burnt = (
+            hours(w) * HOUR if w else 0
+            for w in (design.switchback.every, design.switchback.burn_in)
+        )
+        by = f"{quoted(design.switchback.by)}::varchar" if design.switchback.by else "''"
+        block = f"left(md5(({at} // {every})::varchar || ' ' || {by}), 16)"
+        return block, f"{at} % {every} >= {burnt}"
 
     def files(self, ref: str) -> tuple[Path, ...]:
         """The local files behind `ref`, sorted; the DuckDB file for one of its tables."""

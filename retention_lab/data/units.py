@@ -8,14 +8,17 @@ import narwhals as nw
 
 from retention_lab.data.source import Frame, Source
 from retention_lab.data.times import HOUR, end_of
-from retention_lab.experiment.needs import Column
+from retention_lab.experiment.needs import MISSING_LEVEL, Column
 from retention_lab.experiment.spec import Spec
 
-MISSING_LEVEL = "(missing)"
 # Names within a frame have a space in them, which no metric's name can have.
 EXPOSED = "exposed at"
 UNIT = "unit id"
 AT = "event at"
+DAY = "day of entry"
+BUCKET = "bucket of 200"
+BUCKETS = 200
+KEPT = "not burn-in"
 
 
 def key(position: int) -> str:
@@ -23,9 +26,22 @@ def key(position: int) -> str:
     return f"key {position}"
 
 
-def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequence[Column]) -> Frame:
-    """One row a unit: the arm and segments as text, `columns` as Float64, null where unknown.
+def cell_keys(spec: Spec) -> tuple[str, ...]:
+    """What a reduction is split by: the arm, the segments, and the day of entry where it is known.
 
+    Where clusters were randomised they stand in place of the day (under an alias).
+    """
+    assert spec.design is not None
+    last = (spec.design.randomised,) if spec.design.randomised else ()
+    day = (DAY,) if spec.data.assignments is not None and not last else ()
+    return (spec.design.arm, *spec.segments, *last, *day)
+
+
+def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequence[Column]) -> Frame:
+    """One row a unit: its cell's keys, `columns` as Float64, null where unknown.
+
+    Arm and segments are text; the day of entry is a count of days since 1970-01-01. Where units
+    have an id and were randomised by it, `BUCKET` is one of `BUCKETS` buckets by its hash.
     Units without an arm of `arms`, and units exposed after the last complete day, are left out.
     A unit whose window has not elapsed is null in that column, one without events in it is 0.
     A window is (exposure, exposure + hours], a pre-period (exposure - hours, exposure].
@@ -36,16 +52,31 @@ def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequenc
     levels = [design.arm, *spec.segments]
     wanted = {key(i): name for i, name in enumerate(levels)}
     keys = {k: nw.col(k).cast(nw.String).fill_null(MISSING_LEVEL) for k in wanted}
-    wanted |= {c.name: c.value or c.name for c in columns if c.how == "value"}
-    own = {c.name: _own(c) for c in columns if c.how == "value"}
+    derived: dict[str, str] = {}
+    if design.randomised:
+        main = data.assignments.table if data.assignments is not None else str(data.units)
+        derived[key(len(levels))], derived[KEPT] = source.cluster(main, spec)
+    elif design.unit:
+        derived[BUCKET] = source.bucket(design.unit, BUCKETS)
+    if data.assignments is not None and not design.randomised:
+        derived[key(len(levels))] = source.day(data.assignments.at)
+    own = [c for c in columns if c.how in ("value", "level", "missing")]
+    raw = {v: f"raw {i}" for i, v in enumerate(dict.fromkeys(str(c.value) for c in own))}
+    wanted |= {alias: v for v, alias in raw.items()}
+    exprs = {c.name: _own(c, nw.col(raw[str(c.value)])) for c in own}
+    kept = [nw.col(k) for k in derived]
     known_arm = nw.col(key(0)).is_in(list(arms))
+    if KEPT in derived:
+        known_arm = known_arm & nw.col(KEPT)
     if data.assignments is None:
         assert data.units is not None
-        return source.table(data.units, wanted).select(**keys, **own).filter(known_arm)
+        frame = source.table(data.units, wanted, derived=derived)
+        return frame.select(*kept, **keys, **exprs).filter(known_arm)
     assert design.unit is not None
     wanted |= {UNIT: design.unit, EXPOSED: data.assignments.at}
-    frame = source.table(data.assignments.table, wanted, at=EXPOSED)
-    frame = frame.select(**keys, **own, **{n: nw.col(n) for n in (UNIT, EXPOSED)}).filter(known_arm)
+    frame = source.table(data.assignments.table, wanted, at=EXPOSED, derived=derived)
+    kept += [nw.col(n) for n in (UNIT, EXPOSED)]
+    frame = frame.select(*kept, **keys, **exprs).filter(known_arm)
     end = end_of(data.as_of, data.timezone) if data.as_of is not None else None
     if end is not None:
         frame = frame.filter(nw.col(EXPOSED) < end)
@@ -67,6 +98,16 @@ def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequenc
     return frame
 
 
+def beside(frame: Frame, columns: Iterable[Column]) -> Frame:
+    """Make each covariate missing where the outcome beside it is."""
+    masked = {
+        c.name: nw.when(~nw.col(c.beside).is_null()).then(nw.col(c.name))
+        for c in columns
+        if c.beside is not None
+    }
+    return frame.with_columns(**masked) if masked else frame
+
+
 def joint(frame: Frame, pairs: Iterable[tuple[Column, Column]]) -> Frame:
     """Make each pair of columns missing together: a ratio's parts come from the same units."""
     for a, b in pairs:
@@ -75,9 +116,13 @@ def joint(frame: Frame, pairs: Iterable[tuple[Column, Column]]) -> Frame:
     return frame
 
 
-def _own(column: Column) -> nw.Expr:
-    value = nw.col(column.name).cast(nw.Float64)
-    return value.fill_null(0.0) if column.missing == "zero" else value
+def _own(column: Column, raw: nw.Expr) -> nw.Expr:
+    if column.how == "missing":
+        return raw.is_null().cast(nw.Float64)
+    if column.how == "level":
+        return (raw.cast(nw.String).fill_null(MISSING_LEVEL) == column.level).cast(nw.Float64)
+    value = raw.cast(nw.Float64)
+    return value.fill_null(column.fill or 0.0) if column.missing == "zero" else value
 
 
 def _events(

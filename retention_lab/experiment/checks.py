@@ -18,19 +18,13 @@ from retention_lab.data.look import (
 from retention_lab.data.source import Source
 from retention_lab.data.times import HOUR, end_of
 from retention_lab.errors import PlanError, counted, did_you_mean
+from retention_lab.experiment.covariates import Check, named_covariates
 from retention_lab.experiment.needs import Column, Needs, all_columns, needs
+from retention_lab.experiment.randomised import check_clusters
 from retention_lab.experiment.spec import Spec, Timed
 
 MOST_LEVELS = 200
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was checked; not `ok` is a fault that the run survives, and reports."""
-
-    code: str
-    ok: bool
-    text: str
+MOST_ARMS = 20  # that are listed one by one
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,7 +70,11 @@ class Checker:
         refs = {name: ref, **{f"events.{n}": t.table for n, (t, _) in events.items()}}
         self.inputs = tuple(Input(n, r, self.source.files(r)) for n, r in refs.items())
         self.source.spare_threads([p for i in self.inputs for p in i.paths])
-        self.needed = needs(self.spec, tuple(known))
+        named = named_covariates(self.spec, self.source, ref, known)
+        self.fatal += named.fatal
+        self._stop()
+        self.checks += named.checks
+        self.needed = needs(self.spec, tuple(known), covariates=named.covariates)
         columns = all_columns(self.needed)
         self._columns(name, ref, known, main, columns)
         for event, (table, kinds) in events.items():
@@ -94,6 +92,9 @@ class Checker:
         self._stop()
         self._arms(look.by_arm, look.rows)
         self._units(ref, look)
+        checks, fatal = check_clusters(self.spec, self.source, ref)
+        self.checks += checks
+        self.fatal += fatal
         self._levels(look)
         self._values(look, columns)
         self._event_rows(ref, main)
@@ -163,6 +164,13 @@ class Checker:
             self._is_time(f"data.{name}.at", main.at, ref, known)
         for segment in self.spec.segments:
             self._has("segments", segment, ref, known)
+        switchback = self.design.switchback
+        for named, column in (
+            ("design.cluster", self.design.cluster),
+            ("design.switchback.by", switchback.by if switchback else None),
+        ):
+            if column is not None:
+                self._has(named, column, ref, known)
         for c in columns:
             if c.how != "value" or not self._has(f"metric {c.name!r}", str(c.value), ref, known):
                 continue
@@ -254,6 +262,23 @@ class Checker:
             text = f"{nobody:,} of {units:,} units have no arm and are left out"
             self._fault("no_arm", text)
         self.arms = (control, *others)
+        self._split(by_arm)
+
+    def _split(self, by_arm: Mapping[str | None, int]) -> None:
+        """Say which arms there are, which is the control, and the planned and the real shares."""
+        weights = self.design.expected_split or dict.fromkeys(self.arms, 1.0)
+        counts = {arm: by_arm.get(arm, 0) for arm in self.arms}
+        total, whole = sum(counts.values()), sum(weights.get(arm, 0.0) for arm in self.arms)
+        if self.fatal or not total or not whole:
+            return
+        hidden = any(0 < n < self.spec.privacy.min_cell for n in counts.values())
+        for arm, n in list(counts.items())[:MOST_ARMS]:
+            role = " (control)" if arm == self.design.control else ""
+            real = f"{counted(n, 'unit')}, {100 * n / total:.1f} % of all"
+            if hidden:
+                real = f"not counted here: an arm has fewer than {self.spec.privacy.min_cell} units"
+            planned = f"planned {100 * weights.get(arm, 0.0) / whole:.1f} %"
+            self._note("arms", f"arm {arm!r}{role}: {real}; {planned}")
 
     def _units(self, ref: str, look: UnitLook) -> None:
         self._note("rows", f"{counted(look.rows, 'unit')} in {ref}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from pydantic import BaseModel, ValidationError
 from retention_lab.errors import SpecError, did_you_mean
 from retention_lab.experiment.spec import Spec
 
-Lines = dict[tuple[str | int, ...], int]
+At = tuple[str | int, ...]
+Lines = dict[At, int]
+
+
+class OverrideError(SpecError):
+    """A value given with ``--set`` that the file may not have; the file itself is sound."""
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
@@ -23,7 +29,8 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
     schema wants text, taken as it is.
 
     Raises SpecError: no such file, not YAML, unknown key (with the nearest known one and the
-    line), wrong type, or a name that is not the file's.
+    line), wrong type, or a name that is not the file's. Where only a new value is wrong, it is an
+    OverrideError, which names the ``--set``.
     """
     path = Path(path)
     try:
@@ -37,6 +44,8 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
     raw, lines = parse(text, str(path))
     spec = with_overrides(raw, overrides or {}, lines, str(path))
     if spec.name != path.stem:
+        if "name" in (overrides or {}):
+            raise OverrideError(f"--set name: it must stay the file's name {path.stem!r}")
         where = f"{path}, line {lines.get(('name',), 1)}"
         raise SpecError(f"{where}: name is {spec.name!r}; it must be the file's name {path.stem!r}")
     return spec
@@ -81,28 +90,86 @@ def validate(raw: Mapping[str, Any], lines: Lines | None = None, where: str = "t
     try:
         return Spec.model_validate(raw)
     except ValidationError as error:
-        faults = [_fault(e, lines or {}, where) for e in error.errors()]
+        faults = [_line(at, lines or {}, where) + said for at, said in _faults(error, raw)]
         raise SpecError("\n".join(dict.fromkeys(faults))) from None
 
 
-def _fault(error: Any, lines: Lines, where: str) -> str:
-    at = tuple(error["loc"])
-    written = at
-    while written and written not in lines:
-        written = written[:-1]
-    line = f", line {lines[written]}" if written in lines else ""
-    place = ".".join(str(p) for p in at if not str(p).startswith("function-"))
+def _line(at: At, lines: Lines, where: str) -> str:
+    """``FILE, line 3: `` for the innermost place of `at` that is written."""
+    while at and at not in lines:
+        at = at[:-1]
+    return f"{where}, line {lines[at]}: " if at in lines else f"{where}: "
+
+
+def _faults(error: ValidationError, raw: Any) -> list[tuple[At, str]]:
+    """Place and words of every fault of `raw`; of a choice between types, the nearest to mend."""
+    found: dict[At, list[tuple[int, str]]] = {}
+    for e in error.errors():
+        at = _written(tuple(e["loc"]), raw, e["type"])
+        found.setdefault(at, []).append((e["type"] == "literal_error", _said(e, at)))
+    faults = []
+    for at, said in found.items():
+        best = max(rank for rank, _ in said)
+        faults += [(at, words) for rank, words in said if rank == best]
+    return faults
+
+
+def _written(loc: At, raw: Any, kind: str) -> At:
+    """The place in the file that `loc` means: without pydantic's names of types."""
+    at: list[str | int] = []
+    here = raw
+    for i, step in enumerate(loc):
+        last = i == len(loc) - 1
+        if isinstance(here, Mapping) and (step in here or (last and kind == "missing")):
+            here = here.get(step)
+        elif isinstance(here, list | tuple) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        else:
+            continue
+        at.append(step)
+    return tuple(at)
+
+
+def _said(error: Any, at: At) -> str:
+    """What is wrong, with its place in words and the nearest name that would be right."""
+    place, key = _place(at), str(at[-1]) if at else ""
     if error["type"] == "extra_forbidden":
-        known = _keys_beside(at)
-        hint = did_you_mean(str(at[-1]), known) or f"; known keys: {', '.join(known)}"
-        return f"{where}{line}: unknown key {place!r}{hint}"
+        known = _keys_beside(tuple(error["loc"]))
+        hint = did_you_mean(key, known) or f"; known keys: {', '.join(known)}"
+        inside = at[0] == "metrics" and len(at) > 2
+        if inside:
+            return f"{_place(at[:-1])}: unknown key {key!r}{hint}"
+        return f"unknown key {place!r}{hint}"
     if error["type"] == "missing":
-        return f"{where}{line}: {place!r} is missing"
+        return f"{place!r} is missing" if at[0] != "metrics" else f"{_place(at[:-1])}: no {key!r}"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{where}{line}: {place + ': ' if place else ''}{message}"
+    if error["type"] == "literal_error":
+        choices = _choices(error["ctx"]["expected"])
+        hint = did_you_mean(str(error["input"]), choices)
+        message = f"{error['input']!r} is none of {', '.join(choices)}{hint}"
+    return f"{place + ': ' if place else ''}{message}"
 
 
-def _keys_beside(at: tuple[str | int, ...]) -> list[str]:
+def _choices(expected: str) -> list[str]:
+    """The values of pydantic's ``'a', 'b' or 'c'``."""
+    return [c.strip().strip("'") for c in expected.replace(" or ", ", ").split(", ")]
+
+
+def _place(at: Sequence[str | int]) -> str:
+    """``inference.alpha``; items are counted from 1, as people do: ``metric 2, cap.quantile``."""
+    parts: list[str] = []
+    for step in at:
+        if isinstance(step, int):
+            named = "metric" if parts == ["metrics"] else f"{parts.pop()}, item"
+            parts = [f"{named} {step + 1}"]
+        elif parts and parts[-1][-1:].isdigit() and " " in parts[-1]:
+            parts[-1] += f", {step}"
+        else:
+            parts = [f"{'.'.join([*parts, step])}"]
+    return "".join(parts)
+
+
+def _keys_beside(at: At) -> list[str]:
     """The known keys of the mapping in which the key at `at` stands."""
     model: Any = Spec
     for step in at[:-1]:
@@ -139,19 +206,42 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def with_overrides(
     raw: dict[str, Any], overrides: Mapping[str, Any], lines: Lines, where: str
 ) -> Spec:
-    """The `Spec` that `raw` says once the dotted keys of `overrides` have their new values."""
+    """The `Spec` that `raw` says once the dotted keys of `overrides` have their new values.
+
+    Raises OverrideError where `raw` is sound and a new value is not, else SpecError.
+    """
+    if not overrides:
+        return validate(raw, lines, where)
+    changed = copy.deepcopy(raw)
+    places: dict[str, At] = {}
     for key, value in overrides.items():
-        place = f"--set {key}"
+        put = f"--set {key}"
+        places[key] = _put(changed, key, _typed(value) if isinstance(value, str) else value, put)
         if not isinstance(value, str):
-            _put(raw, key, value, place)
             continue
-        _put(raw, key, _typed(value), place)
         try:
-            Spec.model_validate(raw)
+            Spec.model_validate(changed)
         except ValidationError as error:
             if any(e["type"] in ("string_type", "model_type") for e in error.errors()):
-                _put(raw, key, value, place)
-    return validate(raw, lines, where)
+                _put(changed, key, value, put)
+    try:
+        return Spec.model_validate(changed)
+    except ValidationError as error:
+        validate(raw, lines, where)
+        faults = [f"{_culprits(at, places)}: {said}" for at, said in _faults(error, changed)]
+        raise OverrideError("\n".join(dict.fromkeys(faults))) from None
+
+
+def _culprits(at: At, places: Mapping[str, At]) -> str:
+    """The ``--set`` that a fault at `at` comes from; all of them where it may be any."""
+    near = [k for k, place in places.items() if _overlap(place, at)]
+    return ", ".join(f"--set {key}" for key in near or places)
+
+
+def _overlap(a: At, b: At) -> bool:
+    """Whether one place lies within the other, the top of the file not counted."""
+    short = min(len(a), len(b))
+    return short > 0 and a[:short] == b[:short]
 
 
 def _typed(value: str) -> Any:
@@ -162,24 +252,29 @@ def _typed(value: str) -> Any:
         return value
 
 
-def _put(raw: dict[str, Any], key: str, value: Any, place: str) -> None:
+def _put(raw: dict[str, Any], key: str, value: Any, place: str) -> At:
+    """Put `value` at the dotted `key` of `raw`; where that is."""
     here: Any = raw
+    at: list[str | int] = []
     steps = key.split(".")
     for i, step in enumerate(steps):
         last = i == len(steps) - 1
         if isinstance(here, list):
             index = _item(here, step, place)
+            at.append(index)
             if last:
                 here[index] = value
             else:
                 here = here[index]
         elif isinstance(here, dict):
+            at.append(step)
             if last:
                 here[step] = value
             else:
                 here = here.setdefault(step, {})
         else:
-            raise SpecError(f"{place}: {'.'.join(steps[:i])!r} holds a value, not keys")
+            raise OverrideError(f"{place}: {'.'.join(steps[:i])!r} holds a value, not keys")
+    return tuple(at)
 
 
 def _item(items: list[Any], step: str, place: str) -> int:
@@ -188,4 +283,4 @@ def _item(items: list[Any], step: str, place: str) -> int:
     names = [i.get("name") if isinstance(i, dict) else i for i in items]
     if step in names:
         return names.index(step)
-    raise SpecError(f"{place}: no item {step!r}{did_you_mean(step, map(str, names))}")
+    raise OverrideError(f"{place}: no item {step!r}{did_you_mean(step, map(str, names))}")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import zlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from retention_lab.errors import PlanError, did_you_mean
 from retention_lab.experiment.spec import EVENT_KINDS, Cap, Metric, Spec, hours
 
+MISSING_LEVEL = "(missing)"
+UNCAPPED = " uncapped"
 PRE = " pre"  # with a space, as no metric's name can have one
 
 
@@ -17,13 +20,15 @@ PRE = " pre"  # with a space, as no metric's name can have one
 class Column:
     """One number a unit: read from the unit's row, or made from its events in a window.
 
-    `how` is ``value`` (the unit's own column `value`), ``any``, ``count`` or ``sum`` (of `value`)
+    `how` is ``value`` (the unit's own column `value`), ``level`` (1 where that column is `level`,
+    else 0), ``missing`` (1 where it is null, else 0), or ``any``, ``count`` or ``sum`` (of `value`)
     over the events of table `event` within `window` hours after exposure (before, if `before`).
-    The number exists for units whose `matures` hours after exposure have elapsed.
+    The number exists for units whose `matures` hours after exposure have elapsed, and that have
+    the column `beside`. A column of the covariate `of` is never missing there: null is `fill`.
     """
 
     name: str
-    how: Literal["value", "any", "count", "sum"]
+    how: Literal["value", "level", "missing", "any", "count", "sum"]
     value: str | None = None
     event: str | None = None
     window: int | None = None
@@ -32,35 +37,65 @@ class Column:
     binary: bool = False
     missing: Literal["error", "drop", "zero"] = "error"
     cap: Cap | None = None
+    of: str | None = None
+    level: str | None = None
+    fill: float | None = None
+    beside: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Covariate:
+    """What the table says of a covariate: the levels of a text; a number's `fill`, if any is null.
+
+    Levels are sorted; the first is the one that the others are compared with.
+    """
+
+    levels: tuple[str, ...] = ()
+    fill: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Needs:
-    """What one metric reads: its column, or the two columns of a ratio, and its pre-period."""
+    """What one metric reads: its column or a ratio's two, its pre-period, covariates, uncapped."""
 
     metric: str
     numerator: Column
     denominator: Column | None = None
     before: Column | None = None
     apart: bool = False  # a ratio whose parts count only where both are known
+    covariates: tuple[Column, ...] = ()
+    uncapped: Column | None = None
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        parts = (self.numerator, self.denominator, self.before)
-        return tuple(c for c in parts if c is not None)
+        parts = (self.numerator, self.denominator, self.before, self.uncapped)
+        return (*(c for c in parts if c is not None), *self.covariates)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         own = [(c.name, c.name) for c in self.columns]
+        outcomes = [self.numerator.name]
         if self.denominator is not None:
             own.append((self.numerator.name, self.denominator.name))
-        return tuple(own)
+            outcomes.append(self.denominator.name)
+        with_outcome = [(y, x.name) for y in outcomes for x in self.covariates]
+        between = [
+            (x.name, z.name) for i, x in enumerate(self.covariates) for z in self.covariates[:i]
+        ]
+        return (*own, *with_outcome, *between)
 
 
 def needs(
-    spec: Spec, unit_columns: tuple[str, ...] = (), stored: Mapping[str, Column] | None = None
+    spec: Spec,
+    unit_columns: tuple[str, ...] = (),
+    stored: Mapping[str, Column] | None = None,
+    covariates: Mapping[str, Covariate] | None = None,
 ) -> dict[str, Needs]:
     """What every metric of `spec` needs, by metric name.
+
+    A metric's covariates are the columns of the unit table that it names (`covariates` says what
+    the table holds of them; what is not there is left out), the pre-periods of the metrics that it
+    names, and its own pre-period; a ratio's also those of its two parts.
 
     A ratio's parts are other metrics, columns of the unit table (`unit_columns`), or an event
     and a window such as ``orders_30d`` (their count); where a run starts from saved reductions,
@@ -68,7 +103,75 @@ def needs(
     """
     known = {c: Column(name=c, how="value", value=c) for c in unit_columns} | dict(stored or {})
     metrics = {m.name: m for m in spec.metrics}
-    return {m.name: _of(m, metrics, spec, known) for m in spec.metrics}
+    found = {m.name: _of(m, metrics, spec, known) for m in spec.metrics}
+    seen = _stored_covariates(stored) if stored is not None else covariates or {}
+    return {
+        name: dataclasses.replace(need, covariates=_covariates(metrics[name], need, metrics, seen))
+        for name, need in found.items()
+    }
+
+
+def _covariates(
+    metric: Metric,
+    need: Needs,
+    metrics: Mapping[str, Metric],
+    known: Mapping[str, Covariate],
+) -> tuple[Column, ...]:
+    """The columns of a metric's covariates, known exactly where its outcome is."""
+    outcome = need.numerator
+    beside = outcome.name if any(c.missing == "drop" for c in need.columns) else None
+    matures = outcome.matures
+    place = f"beside {beside}" if beside else f"after {matures}h" if matures else "all"
+    names = [*metric.covariates, *([metric.name] if metric.pre else [])]
+    if metric.kind == "ratio":
+        parts = (metrics.get(str(x)) for x in (metric.numerator, metric.denominator))
+        names += [n for p in parts if p for n in (*p.covariates, *([p.name] if p.pre else []))]
+    columns: list[Column] = []
+
+    def add(detail: str, **what: Any) -> None:
+        where: dict[str, Any] = {"matures": matures, "beside": beside, "missing": "zero"}
+        columns.append(Column(**{**what, **where, "name": f"{_plain(detail)} {place}"}))
+
+    for name in dict.fromkeys(names):
+        if name in metrics and metrics[name].pre:
+            before = _before(metrics[name])
+            assert before is not None
+            what = {k: getattr(before, k) for k in ("how", "event", "value", "window", "cap")}
+            add(before.name, before=True, of=name, **what)
+        elif name in known:
+            levels, fill = known[name].levels, known[name].fill
+            for level in levels[1:]:
+                add(f"{name}={level}", how="level", value=name, level=level, of=name)
+            if not levels:
+                add(name, how="value", value=name, of=name, fill=fill)
+                if fill is not None:
+                    add(f"{name} missing", how="missing", value=name, of=name)
+    return tuple(columns)
+
+
+def _plain(name: str) -> str:
+    """A name that an engine takes as it is; a changed one ends in a checksum, to stay unique."""
+    plain = re.sub(r"[^\w =-]", "_", name)
+    return plain if plain == name else f"{plain} {zlib.crc32(name.encode()):08x}"
+
+
+def _stored_covariates(stored: Mapping[str, Column]) -> dict[str, Covariate]:
+    """What a saved reduction holds of covariates; the level that others are compared with is gone.
+
+    >>> _stored_covariates({"a": Column(name="a", how="level", value="c", level="x", of="c")})
+    {'c': Covariate(levels=('', 'x'), fill=None)}
+    """
+    found: dict[str, Covariate] = {}
+    for c in stored.values():
+        if c.of is None or c.before:
+            continue
+        one = found.get(c.of, Covariate())
+        if c.how == "level" and c.level not in one.levels:
+            one = Covariate(levels=(*(one.levels or ("",)), str(c.level)))
+        elif c.how == "value":
+            one = Covariate(fill=c.fill)
+        found[c.of] = one
+    return found
 
 
 def all_columns(needed: dict[str, Needs]) -> tuple[Column, ...]:
@@ -97,7 +200,11 @@ def _of(
     metric: Metric, metrics: dict[str, Metric], spec: Spec, known: Mapping[str, Column]
 ) -> Needs:
     if metric.kind != "ratio":
-        return Needs(metric.name, _column(metric), before=_before(metric))
+        column = _column(metric)
+        whole = dataclasses.replace(column, name=metric.name + UNCAPPED, cap=None)
+        return Needs(
+            metric.name, column, before=_before(metric), uncapped=whole if column.cap else None
+        )
     parts = [
         _part(name, metric, metrics, spec, known) for name in (metric.numerator, metric.denominator)
     ]
@@ -120,8 +227,8 @@ def _column(metric: Metric) -> Column:
     window = hours(metric.within) if metric.within else None
     return Column(
         name=metric.name,
-        how=how.get(metric.kind, "value"),
-        value=metric.value if metric.kind in EVENT_KINDS else metric.column,
+        how=how.get(metric.kind, _of_events(metric)),
+        value=metric.value if metric.kind in EVENT_KINDS or metric.event else metric.column,
         event=metric.event,
         window=window,
         matures=window,
@@ -129,6 +236,13 @@ def _column(metric: Metric) -> Column:
         missing=metric.missing,
         cap=metric.cap,
     )
+
+
+def _of_events(metric: Metric) -> Literal["value", "count", "sum"]:
+    """How a quantile's number is made: a column, or a unit's events counted or summed."""
+    if metric.event is None:
+        return "value"
+    return "sum" if metric.value else "count"
 
 
 def _before(metric: Metric) -> Column | None:

@@ -12,7 +12,8 @@ from typing import Any
 from retention_lab.data.look import UnitLook
 from retention_lab.data.source import Source
 from retention_lab.errors import PlanError
-from retention_lab.experiment.checks import Check, Checker, Input
+from retention_lab.experiment.checks import Checker, Input
+from retention_lab.experiment.covariates import Check
 from retention_lab.experiment.load import load
 from retention_lab.experiment.needs import Needs, all_columns
 from retention_lab.experiment.spec import Spec
@@ -53,7 +54,7 @@ class Plan:
             said = dataclasses.asdict(c) | {"name": None}
             if c.cap is not None:
                 said["cap"] = c.cap.model_dump(exclude_none=True)
-            content[c.name] = {k: v for k, v in said.items() if v not in (None, False)}
+            content[c.name] = {k: v for k, v in said.items() if v is not None and v is not False}
         return json.dumps(content, sort_keys=True)
 
     def _repr_html_(self) -> str:
@@ -105,14 +106,28 @@ def _exists_yet(spec: Spec) -> None:
     absent = [
         (spec.survival is not None, "survival: cohort survival curves"),
         (spec.incentive is not None, "incentive: incentive effects"),
-        (bool(spec.inference.sequential), "inference.sequential: sequential tests"),
-        (spec.design is not None and spec.design.cluster is not None, "design.cluster: clusters"),
-        (any(m.covariates for m in spec.metrics), "metrics.covariates: adjustment for covariates"),
-        (any(m.kind == "quantile" for m in spec.metrics), "kind quantile: quantile differences"),
     ]
     faults = [
         f"{what} cannot be analysed yet; take it out of the file" for is_in, what in absent if is_in
     ]
+    if spec.inference.sequential and spec.design is not None:
+        if spec.data.units is not None:
+            faults.append("inference.sequential needs assignments: when each unit entered")
+        if spec.design.randomised is not None:
+            faults.append("inference.sequential of clusters or blocks cannot be analysed yet")
+    if spec.design is not None and spec.design.switchback is not None and spec.data.units:
+        faults.append("design.switchback needs assignments: when each unit came")
+    for m in spec.metrics:
+        if m.kind != "quantile":
+            continue
+        if spec.design is not None and spec.design.randomised is not None:
+            faults.append(
+                f"metric {m.name!r}: a quantile of clusters or blocks cannot be analysed yet"
+            )
+        if m.covariates:
+            faults.append(f"metric {m.name!r}: a quantile is not adjusted; take out covariates")
+        if spec.inference.sequential and m.name in spec.primary:
+            faults.append(f"metric {m.name!r}: a quantile cannot be tested at every look")
     if spec.design is None or not spec.metrics:
         faults.append("there is nothing to analyse: an A/B test needs a design and metrics")
     if faults:

@@ -20,9 +20,12 @@ from pydantic import (
 WINDOW = re.compile(r"^\s*(\d+)\s*(h|d|w)\s*$")
 HOURS = {"h": 1, "d": 24, "w": 168}
 KINDS = ("proportion", "mean", "ratio", "quantile", "retention", "sum", "count")
+CROSS = " \u00d7 "  # between the names, and the levels, of segments that are crossed
+SWITCHBACK = "block of time"
 EVENT_KINDS = ("retention", "sum", "count")
 
 Language = Literal["en", "zh"]
+Sequential = Literal["confidence_sequence", "obrien_fleming", "pocock"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$", max_length=100)]
 
 
@@ -136,6 +139,20 @@ class Data(Part):
         return self
 
 
+class Switchback(Part):
+    """Blocks of time (of each `by`) take turns in the arms; the start of each may be left out."""
+
+    every: Window
+    by: str | None = None
+    burn_in: Window | None = None
+
+    @model_validator(mode="after")
+    def _shorter(self) -> Self:
+        if self.burn_in is not None and hours(self.burn_in) >= hours(self.every):
+            raise ValueError("burn_in must be shorter than every")
+        return self
+
+
 class Design(Part):
     """What was randomised, into which arms, in which proportions."""
 
@@ -144,6 +161,8 @@ class Design(Part):
     control: Level
     expected_split: dict[Level, float] | None = None
     cluster: str | None = None
+    switchback: Switchback | None = None
+    factors: dict[Name, dict[Level, Level]] = Field(default_factory=dict)
 
     @field_validator("expected_split")
     @classmethod
@@ -157,7 +176,19 @@ class Design(Part):
         if self.expected_split is not None and self.control not in self.expected_split:
             arms = ", ".join(self.expected_split)
             raise ValueError(f"control {self.control!r} is not in expected_split ({arms})")
+        if self.cluster is not None and self.switchback is not None:
+            raise ValueError("give cluster or switchback, not both")
+        for name, levels in self.factors.items():
+            absent = sorted(set(self.expected_split or levels) ^ set(levels))
+            if absent or self.control not in levels:
+                arms = ", ".join(absent or [self.control])
+                raise ValueError(f"factor {name!r} gives each arm its level; look at {arms}")
         return self
+
+    @property
+    def randomised(self) -> str | None:
+        """What was randomised, where it is coarser than the unit: the name of a reduction's key."""
+        return SWITCHBACK if self.switchback is not None else self.cluster
 
 
 class Cap(Part):
@@ -191,6 +222,7 @@ class Metric(Part):
     covariates: tuple[str, ...] = ()
     missing: Literal["error", "drop", "zero"] = "error"
     margin: Annotated[float, Field(ge=0)] | None = None
+    relative_margin: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -213,11 +245,15 @@ class Metric(Part):
         absent = [k for k in needed if getattr(self, k) is None]
         if absent:
             raise ValueError(f"a {self.kind} metric needs {', '.join(absent)}")
+        if self.kind == "quantile" and (self.event is None) != (self.within is None):
+            raise ValueError("a quantile of events needs event and within")
         every = ("value", "event", "within", "pre", "numerator", "denominator", "quantile")
         allowed = needed + may.get(self.kind, ())
         extra = [k for k in every if getattr(self, k) is not None and k not in allowed]
         if extra:
             raise ValueError(f"a {self.kind} metric does not use {', '.join(extra)}")
+        if self.margin is not None and self.relative_margin is not None:
+            raise ValueError("give margin or relative_margin, not both")
         if self.cap is not None and self.kind in ("proportion", "retention", "ratio", "quantile"):
             raise ValueError(f"a {self.kind} metric cannot be capped; cap what it is made of")
         return self
@@ -231,7 +267,19 @@ class Metric(Part):
 class Inference(Part):
     alpha: Annotated[float, Field(ge=1e-6, lt=0.5)] = 0.05
     correction: Literal["holm", "none"] = "holm"
-    sequential: bool | str = False
+    sequential: bool | Sequential = False
+    planned_units: Annotated[int, Field(ge=2)] | None = None
+    comparisons: Literal["control", "pairs"] = "control"
+    prior_sd: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _planned(self) -> Self:
+        if self.sequential in ("obrien_fleming", "pocock") and self.planned_units is None:
+            raise ValueError(
+                f"sequential: {self.sequential} needs planned_units, the units of all arms with "
+                "which the test ends"
+            )
+        return self
 
 
 class Survival(Part):
@@ -266,6 +314,17 @@ class Incentive(Part):
     min_roi: float = 2.0
 
 
+class Planning(Part):
+    """What the next test should be able to see, and for how long customers may enter it."""
+
+    effect: Annotated[float, Field(gt=0)] = 0.05
+    relative: bool = True
+    power: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
+    traffic: Annotated[float, Field(gt=0)] | None = None
+    days: Annotated[int, Field(ge=1, le=1000)] = 60
+    looks: Annotated[int, Field(ge=2, le=60)] = 5
+
+
 class Privacy(Part):
     min_cell: Annotated[int, Field(ge=1)] = 20
 
@@ -290,14 +349,17 @@ class Spec(Part):
     title: Text
     question: Text = Translated(en="")
     owner: str | None = None
+    family: str | None = None
     notebook: Name = "ab_test"
     data: Data
     design: Design | None = None
     metrics: tuple[Metric, ...] = ()
     segments: tuple[str, ...] = ()
+    crossed_segments: tuple[tuple[str, str], ...] = ()
     inference: Inference = Inference()
     survival: Survival | None = None
     incentive: Incentive | None = None
+    planning: Planning = Planning()
     privacy: Privacy = Privacy()
     report: Report = Report()
     parameters: dict[Name, Any] = Field(default_factory=dict)
@@ -318,6 +380,9 @@ class Spec(Part):
             raise ValueError("every metric is a guardrail; give one the role primary")
         if len(set(self.segments)) != len(self.segments):
             raise ValueError("a segment is listed twice")
+        alone = sorted({s for pair in self.crossed_segments for s in pair} - set(self.segments))
+        if alone:
+            raise ValueError(f"crossed_segments: {', '.join(alone)} must be in segments as well")
         taken = {self.design.arm, self.design.unit} if self.design is not None else set()
         if taken & set(self.segments):
             raise ValueError("the arm and the unit's id cannot be segments")
@@ -332,4 +397,6 @@ class Spec(Part):
     def label(self, name: object, language: str = "en") -> str:
         """The reader's word for an arm, metric, segment or level; the name itself if none."""
         text = self.report.labels.get(str(name))
+        if text is None and CROSS in str(name):
+            return CROSS.join(self.label(part, language) for part in str(name).split(CROSS))
         return text.get(language) if text is not None else str(name)

@@ -58,7 +58,7 @@ metrics:
 segments: [region]
 
 inference: {{alpha: 0.05, correction: holm}}
-privacy: {{min_cell: 20}}   # smaller groups are not shown
+privacy: {{min_cell: 20}}   # groups with fewer in an arm are not shown
 report: {{languages: [en, zh]}}
 """
 
@@ -129,7 +129,7 @@ def template_for(name: str, units: str, arm: str, control: str, root: Path) -> s
         f"segments: []   # e.g. [{', '.join(_quote(c.name) for c in groups)}]",
         "",
         "inference: {alpha: 0.05, correction: holm}",
-        "privacy: {min_cell: 20}   # smaller groups are not shown",
+        "privacy: {min_cell: 20}   # groups with fewer in an arm are not shown",
         "report: {languages: [en, zh]}",
         "",
     ]

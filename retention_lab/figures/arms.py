@@ -11,10 +11,12 @@ from retention_lab.figures.forest import EMS, Group, Item, forest, write, write_
 from retention_lab.figures.style import INK, colours, ems, fit, new_axes, rows_of, theme, wrap
 from retention_lab.results import Results, Row
 from retention_lab.texts import kind_of, label, metric_label, say
-from retention_lab.texts.numbers import measure, number, share
+from retention_lab.texts.numbers import measure, number, share, shared_measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+LEVELS = ("mean", "ratio", "quantile")
 
 
 def arms_plot(
@@ -32,8 +34,9 @@ def arms_plot(
     rows = level_rows(results, name)
     tint = colours(arms_of(results))
     items = []
+    ends = [(r.ci_low, r.ci_high) for r in rows]
+    shown = shared_measure("level", kind_of(spec, name), ends)
     for r in rows:
-        shown = measure("level", kind_of(spec, name), r.ci_low, r.ci_high)
         text = value_text(r, shown, language)
         colour = tint.get(r.arm or "", INK)
         arm = label(spec, r.arm, language)
@@ -59,7 +62,7 @@ def level_rows(
         for r in rows_of(results)
         if r.analysis == "ab"
         and r.metric == metric
-        and r.estimand in ("mean", "ratio")
+        and r.estimand in LEVELS
         and r.segment == segment
         and r.level == level
     )
@@ -111,7 +114,7 @@ def split_plot(
             }
             value = say(language, "figure.split_value", **words)
             if n is None:
-                value = say(language, "figure.suppressed")
+                value = say(language, "figure.suppressed_arm")
             for line in wrap(label(spec, arm, language), EMS - ems(value) * 1.12 - 1.5):
                 write(axes, 0, y + 0.6, line)
                 y += 1

@@ -9,14 +9,14 @@ from retention_lab.experiment.spec import Spec
 from retention_lab.figures.forest import Group, Item, Line, forest
 from retention_lab.figures.style import colours, fit, new_axes, rows_of, theme
 from retention_lab.results import Results, Row
-from retention_lab.texts import kind_of, label, metric_label, metric_of, note_text, say
-from retention_lab.texts.numbers import Measure, measure
+from retention_lab.texts import kind_of, label, metric_label, metric_of, numbers, say, short_note
+from retention_lab.texts.numbers import Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Estimand = Literal["relative_lift", "mean_difference"]
-DIFFERENCES = ("mean_difference", "ratio_difference")
+Estimand = Literal["relative_lift", "mean_difference", "shrunken_difference"]
+DIFFERENCES = ("mean_difference", "ratio_difference", "quantile_difference")
 
 
 def effect_plot(
@@ -29,8 +29,8 @@ def effect_plot(
 ) -> Axes:
     """Every arm against the control on one metric (the primary one): estimate and interval.
 
-    A guardrail's margin is drawn where `estimand` is ``mean_difference``, the scale on which it
-    is set. Without `ax`, a new pyplot figure is made.
+    A margin is drawn on the scale on which it is set: ``mean_difference``, or ``relative_lift``
+    where it is relative. Without `ax`, a new pyplot figure is made.
     """
     name = metric or spec.primary[0]
     rows = effect_rows(results, name, estimand)
@@ -59,8 +59,9 @@ def effect_plot(
 def effect_rows(
     results: Results | Iterable[Row], metric: str, estimand: str, segment: str | None = None
 ) -> tuple[Row, ...]:
-    """The rows of one metric's effects; a ratio's differences count as differences."""
-    wanted = (estimand,) if estimand == "relative_lift" else DIFFERENCES
+    """The rows of one metric's effects against the control; a ratio's count as differences."""
+    wanted = DIFFERENCES if estimand == "mean_difference" else (estimand,)
+    control = next(iter(arms_of(results)), None)
     return tuple(
         r
         for r in rows_of(results)
@@ -68,7 +69,7 @@ def effect_rows(
         and r.metric == metric
         and r.estimand in wanted
         and r.segment == segment
-        and r.arm != r.baseline
+        and r.arm != r.baseline == control
     )
 
 
@@ -86,20 +87,19 @@ def control(spec: Spec, language: str) -> str:
 
 
 def shared_measure(rows: Sequence[Row], estimand: str, kind: str) -> Measure:
-    """How to write all of `rows` alike: digits by the narrowest interval."""
-    widths = sorted(
-        (r.ci_high - r.ci_low, r.ci_low, r.ci_high)
-        for r in rows
-        if r.ci_low is not None and r.ci_high is not None
+    """How to write all of `rows` alike: digits by the median interval."""
+    ends = [(r.ci_low, r.ci_high) for r in rows]
+    return numbers.shared_measure(
+        "lift" if estimand == "relative_lift" else "difference", kind, ends
     )
-    low, high = widths[len(widths) // 2][1:] if widths else (None, None)
-    return measure("lift" if estimand == "relative_lift" else "difference", kind, low, high)
 
 
 def value_text(row: Row, shown: Measure, language: str) -> str:
-    """``+12.1% (+8.3 to +16.0)``, or why there is none."""
+    """``+12.1% (+8.3 to +16.0)``, or in a few words why there is none."""
     if row.estimate is None:
-        return note_text(row.note, language) or say(language, "figure.no_estimate")
+        if (row.note or "").startswith("suppressed"):
+            return say(language, "figure.suppressed_arm")
+        return short_note(row.note, language) or say(language, "figure.no_estimate")
     if row.ci_low is None and row.ci_high is None:
         return shown.text(row.estimate, language)
     ends = [
@@ -110,13 +110,15 @@ def value_text(row: Row, shown: Measure, language: str) -> str:
 
 
 def effect_item(
-    row: Row, shown: Measure, name: str, colour: str | None, language: str, short: bool = False
+    row: Row,
+    shown: Measure,
+    name: str,
+    colour: str | None,
+    language: str,
+    raw: float | None = None,
 ) -> Item:
-    """One row as a line of the forest; `short` says only that there is no estimate, or hidden."""
+    """One row as a line of the forest; `raw` is the estimate before it was shrunk."""
     value = value_text(row, shown, language)
-    if short and row.estimate is None:
-        hidden = (row.note or "").startswith("suppressed")
-        value = say(language, "figure.suppressed" if hidden else "figure.no_estimate")
     low = row.ci_low if row.ci_low is not None else float("-inf")
     high = row.ci_high if row.ci_high is not None else float("inf")
     return Item(
@@ -127,6 +129,7 @@ def effect_item(
         row.ci_low,
         row.ci_high,
         hollow=low <= 0 <= high,
+        raw=raw,
     )
 
 
@@ -134,11 +137,13 @@ def lines_of(spec: Spec, metric: str, estimand: str, shown: Measure, language: s
     """The line of no difference, and the margin's where the metric has one on this scale."""
     lines = [Line(0.0, say(language, "figure.no_difference"))]
     found = metric_of(spec, metric)
-    if found is None or not found.margin or estimand == "relative_lift":
+    relative = estimand == "relative_lift"
+    margin = None if found is None else found.relative_margin if relative else found.margin
+    if found is None or not margin:
         return lines
     guardrail = found.role == "guardrail"
     upwards = (found.direction == "increase") != guardrail
-    at = found.margin if upwards else -found.margin
+    at = margin if upwards else -margin
     key = "figure.margin" if guardrail else "figure.worthwhile"
     text = say(language, key, margin=shown.text(at, language))
     return [*lines, Line(at, text, alert=guardrail)]

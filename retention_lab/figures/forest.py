@@ -35,7 +35,8 @@ class Item:
     """One line of the forest: its label, the text of its value, and what is drawn.
 
     `low` or `high` may be None: the interval is open on that side. Without an estimate only
-    the text is written. `hollow` marks an interval that includes no difference.
+    the text is written. `hollow` marks an interval that includes no difference, `raw` is a second
+    value, drawn as a small grey mark.
     """
 
     label: str
@@ -45,6 +46,7 @@ class Item:
     low: float | None = None
     high: float | None = None
     hollow: bool = False
+    raw: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -196,6 +198,8 @@ def _intervals(ax: Axes, marks: Sequence[Mark], span: Pair) -> None:
             dots.append((estimate, y, "white" if item.hollow else item.colour, item.colour))
     widths = [2.4] * len(bars) + [1.6] * len(caps)
     colours = [colour for _, colour in bars + caps]
+    raw = [(i.raw, y) for i, _, y in marks if i.raw is not None and low <= i.raw <= high]
+    strokes(ax, [((x, y - 0.3), (x, y + 0.3)) for x, y in raw], colors=MUTED, lw=1.2, zorder=2.5)
     strokes(ax, [line for line, _ in bars + caps], colors=colours, lw=widths, zorder=3)
     for at, y, shape, colour in arrows:
         ax.plot([at], [y], marker=shape, color=colour, ms=5, zorder=3)
@@ -265,15 +269,24 @@ def _ticks(
     room = (region[1] - region[0]) * EMS * FONT / SMALL
     found: list[tuple[float, str]] = []
     for parts in (6, 5, 4, 3, 2, 1):
-        step, digits = _step((high - low) * factor, parts)
-        first = math.ceil(low * factor / step - 1e-9)
-        last = math.floor(high * factor / step + 1e-9)
-        steps = range(first, last + 1)
-        found = [(i * step / factor, tick(i * step / factor, digits)) for i in steps]
+        found = round_ticks(span, parts, tick, factor)
         wide = max((ems(text) for _, text in found), default=0) + 1
-        if wide <= room * step / factor / (high - low):
+        step = found[1][0] - found[0][0] if len(found) > 1 else high - low
+        if wide <= room * step / (high - low):
             break
     return found
+
+
+def round_ticks(
+    span: Pair, parts: int, tick: Callable[[float, int], str], factor: float
+) -> list[tuple[float, str]]:
+    """Round values that cut `span` into at most `parts` parts, with their texts."""
+    low, high = span
+    step, digits = _step((high - low) * factor, parts)
+    first = math.ceil(low * factor / step - 1e-9)
+    last = math.floor(high * factor / step + 1e-9)
+    steps = range(first, last + 1)
+    return [(i * step / factor, tick(i * step / factor, digits)) for i in steps]
 
 
 def _step(width: float, parts: int) -> tuple[float, int]:
@@ -293,14 +306,14 @@ def _range(groups: Sequence[Group], lines: Sequence[Line]) -> Pair:
     An interval is cut where it reaches more than four times as far as the median one does.
     """
     items = [i for g in groups for i in g.items if i.estimate is not None]
-    ends = [e for i in items for e in (i.low, i.high, i.estimate) if e is not None]
+    ends = [e for i in items for e in (i.low, i.high, i.estimate, i.raw) if e is not None]
     marks = [line.at for line in lines]
     if not ends:
         return (-1.0, 1.0)
     low, high = min(ends + marks), max(ends + marks)
     halves = sorted(i.high - i.low for i in items if i.low is not None and i.high is not None)
     if halves:
-        middle = [i.estimate for i in items if i.estimate is not None] + marks
+        middle = [x for i in items for x in (i.estimate, i.raw) if x is not None] + marks
         reach = 2 * halves[len(halves) // 2]
         low = max(low, min(middle) - reach)
         high = min(high, max(middle) + reach)

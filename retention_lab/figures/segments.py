@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
+from retention_lab.figures.arms import LEVELS
 from retention_lab.figures.effects import (
     Estimand,
     arms_of,
@@ -24,6 +25,12 @@ from retention_lab.texts.numbers import number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TITLES = {
+    "relative_lift": "figure.segment_lift",
+    "mean_difference": "figure.segment_difference",
+    "shrunken_difference": "figure.segment_shrunken",
+}
+
 
 def segment_plot(
     results: Results | Iterable[Row],
@@ -36,12 +43,19 @@ def segment_plot(
 ) -> Axes:
     """Effects on one metric in every level of `segment` (the first of the file), by arm.
 
-    A level that was suppressed keeps its place and says so. Without `ax`, a new pyplot figure
-    is made.
+    ``shrunken_difference`` draws each level pulled towards the mean of all, and as a grey mark
+    what was measured in the level alone. A level that was suppressed keeps its place and says so.
+    Without `ax`, a new pyplot figure is made.
     """
     name = metric or spec.primary[0]
     column = segment or (spec.segments[0] if spec.segments else "")
     rows = effect_rows(results, name, estimand, column)
+    raw = {}
+    if estimand == "shrunken_difference":
+        alone = effect_rows(results, name, "mean_difference", column)
+        raw = {(r.level, r.arm): r.estimate for r in alone}
+        known = {(r.level, r.arm): r for r in rows}
+        rows = tuple(known.get((r.level, r.arm), r) for r in alone)
     shown = shared_measure(rows, estimand, kind_of(spec, name))
     tint = colours(arms_of(results))
     groups = []
@@ -53,12 +67,17 @@ def segment_plot(
             continue
         items = tuple(
             effect_item(
-                r, shown, label(spec, r.arm, language), tint.get(r.arm or ""), language, True
+                r,
+                shown,
+                label(spec, r.arm, language),
+                tint.get(r.arm or ""),
+                language,
+                raw.get((r.level, r.arm)),
             )
             for r in own
         )
         groups.append(Group(heading, items, _size(results, name, column, level, language)))
-    key = "figure.segment_lift" if estimand == "relative_lift" else "figure.segment_difference"
+    key = TITLES[estimand]
     words = {
         "metric": metric_label(spec, name, language),
         "segment": metric_label(spec, column, language),
@@ -90,7 +109,7 @@ def _size(
         if r.metric == metric
         and r.segment == segment
         and r.level == level
-        and r.estimand in ("mean", "ratio")
+        and r.estimand in LEVELS
         and r.n is not None
     ]
     return say(language, "units", n=number(sum(found), 0)) if found else ""

@@ -21,6 +21,7 @@ MISSING = r"Glyph \d+ .*missing from font"
 FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 STYLE = re.compile(r"<style[^>]*>.*?</style>", re.DOTALL)
 NO_TURN = re.compile(r' transform="rotate\(-0 [^)]*\)"')
+TAG = re.compile(r"<[^>]*>")
 GROUP_ID = re.compile(r'<g id="[^"]*"')
 METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 
@@ -58,13 +59,17 @@ def described(ax: Axes) -> str:
 
 def _tidy(svg: str, alt: str, name: str) -> str:
     body = METADATA.sub("", svg[svg.index("<svg") :])
-    body = NO_TURN.sub("", STYLE.sub("", FAMILY.sub("", body)))
-    body = GROUP_ID.sub("<g", body)
-    body = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", body)
+    body = TAG.sub(lambda tag: _tidy_tag(tag[0], name), STYLE.sub("", body))
     title = f"{name}-title"
     head, _, rest = body.partition(">")
     head += f' role="img" aria-labelledby="{title}" style="stroke-linejoin: round"'
     return f'{head}>\n <title id="{title}">{escape(alt)}</title>{rest}'
+
+
+def _tidy_tag(tag: str, name: str) -> str:
+    """One tag without fonts and ids of its own; what stands between tags is the user's."""
+    tag = GROUP_ID.sub("<g", NO_TURN.sub("", FAMILY.sub("", tag)))
+    return re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", tag)
 
 
 def standalone(svg: str) -> str:

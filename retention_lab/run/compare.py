@@ -36,8 +36,9 @@ class Side:
 class InputDifference:
     """One thing that went into the runs and differs; None: that run does not have it.
 
-    `kind` is ``file`` (a key of the experiment file, defaults filled in), ``data`` (a table's
-    digest), ``hash`` (notebook, lock or code), ``version`` (a package), ``git`` or ``run``.
+    `kind` is ``file`` (a key of the experiment file, defaults filled in), ``set`` (a key that
+    ``--set`` changed in one of the runs), ``data`` (a table's digest), ``hash`` (notebook, lock or
+    code), ``version`` (a package), ``git`` or ``run``.
     """
 
     kind: str
@@ -124,7 +125,13 @@ def _input_tables(
     folders: tuple[Path, Path], runs: list[dict[str, Any]]
 ) -> list[tuple[str, dict[str, str], dict[str, str]]]:
     """kind, and name -> value in each run, of everything that goes into a run."""
-    files = [_file_keys(f) for f in folders]
+    used = [_file_keys(f) for f in folders]
+    written = [_file_keys(f, changed=False) for f in folders]
+    touched = {
+        n for u, w in zip(used, written, strict=True) for n in (*u, *w) if u.get(n) != w.get(n)
+    }
+    files = [{n: v for n, v in u.items() if n not in touched} for u in used]
+    changed = [{n: v for n, v in u.items() if n in touched} for u in used]
     hashes = [
         {n: d for n, d in r["hashes"].items() if n in ("notebook", "lock", "code") and d}
         for r in runs
@@ -137,6 +144,7 @@ def _input_tables(
     return [
         ("run", run[0], run[1]),
         ("file", files[0], files[1]),
+        ("set", changed[0], changed[1]),
         ("data", data[0], data[1]),
         ("hash", hashes[0], hashes[1]),
         ("version", runs[0]["versions"], runs[1]["versions"]),
@@ -144,10 +152,11 @@ def _input_tables(
     ]
 
 
-def _file_keys(folder: Path) -> dict[str, str]:
-    """The file's values by dotted key, overrides applied; as written where it is not valid."""
+def _file_keys(folder: Path, *, changed: bool = True) -> dict[str, str]:
+    """The values that the run used, by dotted key; as written if not `changed`, or not valid."""
     try:
-        return parameters(spec_of(folder).model_dump(mode="json", by_alias=True, exclude_none=True))
+        spec = spec_of(folder, changed=changed)
+        return parameters(spec.model_dump(mode="json", by_alias=True, exclude_none=True))
     except (LabError, OSError):
         pass
     try:

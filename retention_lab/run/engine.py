@@ -8,8 +8,12 @@ nbformat, which takes seconds: `kernel.execute` does so when there is a notebook
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -36,10 +40,14 @@ GRACE = 3.0  # seconds that a kernel has to answer an interrupt before it is kil
 START = 60  # seconds that a kernel has to start
 SAVE_EVERY = 2.0  # seconds between two saves of a running notebook
 WATCH = 0.1  # seconds between two looks at the kernel's process
-# How a kernel starts. ipykernel takes over stderr, but a crash must still say where it was; and it
-# loads a debugger, half a second of work that nobody can use here.
+# How a kernel starts. It has the runner's own package, also where the project holds another copy of
+# it: hashes and reports tell of the runner's. ipykernel takes over stderr, but a crash must still
+# say where it was; and it loads a debugger, half a second of work that nobody can use here.
 LAUNCH = (
     "import faulthandler, os, runpy, sys; "
+    f"sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); "
+    "import retention_lab; "
+    "del sys.path[0]; "
     "faulthandler.enable(os.dup(2), all_threads=False); "
     "sys.modules['debugpy'] = None; "
     "runpy.run_module('ipykernel_launcher', run_name='__main__', alter_sys=True)"
@@ -67,6 +75,14 @@ class Book(engines.NotebookExecutionManager):
     def notebook_complete(self, **kwargs: Any) -> None:
         super().notebook_complete(**kwargs)
         self.save(final=True)
+
+
+def end_group(group: int | None) -> None:
+    """Kill what a kernel leaves running: it leads a process group (and session) of its own."""
+    if group is None or group == os.getpgrp():
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 class Client(PapermillNotebookClient):
@@ -157,10 +173,14 @@ class Client(PapermillNotebookClient):
                 return
 
     async def _close(self, graceful: bool) -> None:
-        if await self.kernel.is_alive():
-            await self.kernel.shutdown_kernel(now=not graceful)
-        else:
-            await self.kernel.cleanup_resources()
+        group = getattr(self.kernel.provisioner, "pgid", None)
+        try:
+            if await self.kernel.is_alive():
+                await self.kernel.shutdown_kernel(now=not graceful)
+            else:
+                await self.kernel.cleanup_resources()
+        finally:
+            end_group(group)
         if self.kc is not None:
             self.kc.stop_channels()
 

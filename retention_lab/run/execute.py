@@ -13,13 +13,20 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from retention_lab.errors import LabError, RunError
-from retention_lab.run.folder import close_run, describe_error, new_folder, write_opening
+from retention_lab.run.folder import (
+    close_run,
+    describe_error,
+    new_folder,
+    read_run,
+    update_run,
+    write_opening,
+)
 from retention_lab.run.kernel import (
     InterruptedRunError,
     Job,
@@ -29,7 +36,15 @@ from retention_lab.run.kernel import (
     socket_folder,
 )
 from retention_lab.run.outcome import Event, Outcome
-from retention_lab.run.prepare import Ready, headline, notebook_parameters, prepare
+from retention_lab.run.parameters import notebook_parameters
+from retention_lab.run.prepare import (
+    Ready,
+    headline,
+    note_changes,
+    prepare,
+    prepared_now,
+    reports_of,
+)
 from retention_lab.run.provenance import within
 
 __all__ = ["Event", "Outcome", "notebook_parameters", "run_experiments"]
@@ -56,7 +71,7 @@ def run_experiments(
     `on_event` is told of progress, from several threads but one call at a time.
 
     Raises nothing for a file that fails: its outcome says so, and the others run. At Ctrl-C
-    (or SIGTERM) running kernels are interrupted and shut down, and the outcomes of what was
+    (or SIGTERM, SIGHUP) running kernels are interrupted and shut down, and the outcomes of what was
     not finished are ``interrupted``; a second Ctrl-C kills them without waiting.
     """
     batch = _Batch(timeout or TIMEOUT, on_event or (lambda _: None))
@@ -66,7 +81,7 @@ def run_experiments(
             max(1, jobs),
             lambda f: prepare(f, overrides=overrides or {}, reports=reports, force=force),
         )
-    batch.index()
+    batch.index({reports_of(Path(f), reports) for f in files})
     return [batch.outcomes[i] for i in range(len(files))]
 
 
@@ -85,7 +100,7 @@ class _Batch:
         self._records: list[Future[None]] = []
 
     def tell(self, kind: Any, index: int, experiment: str, **more: Any) -> None:
-        with self._telling:
+        with self._telling, contextlib.suppress(OSError):  # of a terminal that is gone
             self._on_event(Event(kind=kind, index=index, experiment=experiment, **more))
 
     def run(
@@ -161,15 +176,20 @@ class _Batch:
         self.tell("started", index, ready.experiment)
         folder = None
         try:
+            now = prepared_now(ready)
+            if isinstance(now, Outcome):
+                return now
+            ready = now
             folder = new_folder(ready.reports, ready.experiment)
             write_opening(folder, ready.file, ready.provenance, started_by="runner")
             error = self._notebook(index, ready, folder)
+            changed = note_changes(ready, folder)
+            if changed:
+                text = f"{ready.experiment}: changed while it ran: {', '.join(changed)}"
+                self.tell("note", index, ready.experiment, text=f"{text}; run it again")
             return _closed(folder, ready, error)
-        except (LabError, OSError) as error:
-            message = ready.redactor.text(str(error))
-            return Outcome(
-                experiment=ready.experiment, status="failed", folder=folder, message=message
-            )
+        except Exception as error:
+            return _broken(folder, ready, error)
 
     def _notebook(self, index: int, ready: Ready, folder: Path) -> Exception | None:
         """Execute; the error that ended it, or None where its results are there."""
@@ -189,7 +209,7 @@ class _Batch:
             execute(ready.notebook, parameters, job)
         except Exception as error:
             return error
-        if not all((folder / name).is_file() for name in RESULTS):
+        if not _has_results(folder):
             return RunError(
                 "the notebook finished without results: its last cell must call rl.finish(...)"
             )
@@ -214,10 +234,11 @@ class _Batch:
         self.outcomes[index] = outcome
         self.tell("finished", index, outcome.experiment, outcome=outcome)
 
-    def index(self) -> None:
+    def index(self, folders: Iterable[Path]) -> None:
         """Write the list of all runs beside the new ones."""
-        ran = [o for o in self.outcomes.values() if o.folder and o.status != "skipped_unchanged"]
-        for reports in dict.fromkeys(o.folder.parents[1] for o in ran if o.folder):
+        if all(o.status == "skipped_unchanged" for o in self.outcomes.values()):
+            return
+        for reports in sorted(folder for folder in folders if folder.is_dir()):
             from retention_lab.run.index import write_index
 
             try:
@@ -241,17 +262,19 @@ def _warm_up(root: Path) -> None:
 
 def _closed(folder: Path, ready: Ready, error: Exception | None) -> Outcome:
     """Close the run folder without a secret in it; how it ended."""
-    said: dict[str, Any] | None = None
+    try:
+        faults = ready.redactor.folder(folder).faults
+    except RunError as second:
+        faults = [str(second)]
+        error = error or second
+    if error is None and not _has_results(folder):
+        error = RunError("the results are lost:\n" + "\n".join(faults))
+    said, message = _said(ready, error)
     status: Any = "finished"
-    message = ""
     if error is not None:
         status = "interrupted" if isinstance(error, InterruptedRunError) else "failed"
-        said = describe_error(error)
-        if isinstance(error, NotebookError):
-            said.update(type=error.kind, traceback=error.trace)
-        said = {k: ready.redactor.text(v) for k, v in said.items()}
-        message = headline(error, said)
-    ready.redactor.folder(folder)
+    if faults:
+        update_run(folder, faults=[*read_run(folder).get("faults", ()), *faults])
     run = close_run(folder, status, said)
     verdict = (run["verdict"] or {}) if error is None else {}
     return Outcome(
@@ -259,10 +282,37 @@ def _closed(folder: Path, ready: Ready, error: Exception | None) -> Outcome:
         status=status,
         verdict=verdict.get("verdict"),
         arm=verdict.get("arm"),
+        reason=verdict.get("reason"),
         folder=folder,
         message=message,
         faults=tuple(run.get("faults", ())) if error is None else (),
     )
+
+
+def _said(ready: Ready, error: Exception | None) -> tuple[dict[str, Any] | None, str]:
+    """`error` as run.json and as the user's message have it, without secrets."""
+    if error is None:
+        return None, ""
+    said = describe_error(error)
+    if isinstance(error, NotebookError):
+        said.update(type=error.kind, traceback=error.trace)
+    said = {k: ready.redactor.text(v) for k, v in said.items()}
+    return said, headline(error, said)
+
+
+def _broken(folder: Path | None, ready: Ready, error: Exception) -> Outcome:
+    """Close the run folder, as far as there is one, after a fault outside of the notebook."""
+    said, message = _said(ready, error)
+    if folder is not None:
+        with contextlib.suppress(Exception):
+            ready.redactor.folder(folder)
+        with contextlib.suppress(Exception):
+            close_run(folder, "failed", said)
+    return Outcome(experiment=ready.experiment, status="failed", folder=folder, message=message)
+
+
+def _has_results(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in RESULTS)
 
 
 def _not_started(experiment: str) -> Outcome:
@@ -271,7 +321,10 @@ def _not_started(experiment: str) -> Outcome:
 
 @contextlib.contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """SIGTERM ends a batch as Ctrl-C does (signals can be heard in the main thread only)."""
+    """SIGTERM, and the end of the terminal, end a batch as Ctrl-C does.
+
+    Signals can be heard in the main thread only; one that is ignored (nohup) stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -279,8 +332,11 @@ def _termination_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    heard = [n for n in numbers if signal.getsignal(n) != signal.SIG_IGN]
+    before = {n: signal.signal(n, interrupt) for n in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -29,7 +29,8 @@ def finish(
     results.save(folder)
     moments.save(folder / "moments.parquet")
     languages = ("en", "zh")
-    texts = {x: [reason_text(r, plan.spec, x) for r in verdict.reasons] for x in languages}
+    reasons = verdict.reasons
+    texts = {x: [reason_text(r, plan.spec, x, reasons) for r in reasons] for x in languages}
     verdict.save(folder, texts)
     write_reports(folder)
     if read_run(folder)["started_by"] == "notebook":

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Status = Literal["running", "finished", "failed", "interrupted"]
 RECORD = "run.json"
 SPEC = "spec.yaml"
+SKIP = "skipped.json"
 
 
 def open_run(plan: Plan, run_dir: str | Path = "", *, started_by: str = "notebook") -> Path:
@@ -137,12 +138,65 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     return content
 
 
-def spec_of(folder: Path) -> Spec:
-    """The experiment file of the run in `folder`, with its overrides; raises SpecError."""
+def spec_of(folder: Path, *, changed: bool = True) -> Spec:
+    """The experiment file of the run in `folder`; raises SpecError.
+
+    With the run's overrides, unless `changed` is False: then as it was written.
+    """
     from retention_lab.experiment.load import parse, with_overrides
 
     raw, lines = parse((folder / SPEC).read_text(encoding="utf-8"), SPEC)
-    return with_overrides(raw, read_run(folder)["overrides"], lines, SPEC)
+    return with_overrides(raw, read_run(folder)["overrides"] if changed else {}, lines, SPEC)
+
+
+def as_written(run: Mapping[str, Any]) -> bool:
+    """Whether the run used the experiment file as it stands, without changed values."""
+    return not run.get("overrides")
+
+
+def changed_text(run: Mapping[str, Any]) -> str:
+    """``inference.alpha = 0.1, owner = crm``: the values that the run changed; empty if none."""
+    return ", ".join(f"{k} = {v}" for k, v in (run.get("overrides") or {}).items())
+
+
+def latest_run(folders: Sequence[Path]) -> Path | None:
+    """The newest of `folders` whose run used the file as written; else the newest; None of none.
+
+    `folders` are run folders of one experiment, the newest first.
+    """
+    for folder in folders:
+        try:
+            if as_written(read_run(folder)):
+                return folder
+        except RunError:
+            return folder
+    return folders[0] if folders else None
+
+
+def note_skip(reports: Path, experiment: str, message: str) -> None:
+    """Note that `experiment` was not run, and why; the next run makes the note void."""
+    try:
+        (reports / experiment).mkdir(parents=True, exist_ok=True)
+        content = {"at": _now(), "message": message}
+        write_atomically(reports / experiment / SKIP, json.dumps(content, ensure_ascii=False))
+    except OSError:
+        return  # the command line says it all the same
+
+
+def skips(reports: Path) -> dict[str, dict[str, str]]:
+    """By experiment that was skipped and not run since: when (``at``) and why (``message``)."""
+    found = {}
+    for path in sorted(reports.glob(f"*/{SKIP}")):
+        newest = list_runs(reports, path.parent.name)[:1]
+        try:
+            noted = json.loads(path.read_text(encoding="utf-8"))
+            at = dt.datetime.fromisoformat(noted["at"])
+            if newest and dt.datetime.fromisoformat(read_run(newest[0])["started"]) >= at:
+                continue
+            found[path.parent.name] = {"at": noted["at"], "message": str(noted["message"])}
+        except (OSError, ValueError, KeyError, TypeError, RunError):
+            continue
+    return found
 
 
 def list_runs(reports: Path, experiment: str | None = None) -> list[Path]:
@@ -154,8 +208,8 @@ def list_runs(reports: Path, experiment: str | None = None) -> list[Path]:
 def find_run(reports: Path, named: str | Path) -> Path:
     """The run folder meant by a path, a run id (or its beginning) or an experiment's name.
 
-    An experiment's name means its latest run. Raises RunError where nothing or more than one
-    run fits, with the nearest known name.
+    An experiment's name means its latest run of the file as written. Raises RunError where
+    nothing or more than one run fits, with the nearest known name.
     """
     path = Path(named)
     if (path / RECORD).is_file():
@@ -163,8 +217,9 @@ def find_run(reports: Path, named: str | Path) -> Path:
     name = str(named).removesuffix(".yaml").rsplit("/", 1)[-1]
     runs = list_runs(reports)
     of_experiment = [r for r in runs if r.parent.name == name]
-    if of_experiment:
-        return of_experiment[0]
+    latest = latest_run(of_experiment)
+    if latest is not None:
+        return latest
     by_id = [r for r in runs if name and r.name.startswith(name)]
     if len(by_id) > 1:
         ids = ", ".join(f"{r.parent.name}/{r.name}" for r in by_id)
@@ -201,7 +256,9 @@ def _write(folder: Path, run: Mapping[str, Any]) -> None:
 def _verdict(folder: Path) -> dict[str, Any] | None:
     try:
         content = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-        return {"verdict": content["verdict"], "arm": content["arm"]}
+        codes = [str(r["code"]) for r in content["reasons"]]
+        first = {"reason": codes[0]} if codes else {}
+        return {"verdict": content["verdict"], "arm": content["arm"], **first}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

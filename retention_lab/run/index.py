@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,18 @@ from urllib.parse import quote
 from retention_lab.errors import LabError
 from retention_lab.experiment.spec import Spec
 from retention_lab.results import Reason, Verdict
-from retention_lab.run.folder import list_runs, read_run, spec_of, write_atomically
+from retention_lab.run.folder import (
+    changed_text,
+    list_runs,
+    read_run,
+    skips,
+    spec_of,
+    write_atomically,
+)
 from retention_lab.run.html import page
 from retention_lab.run.view.decisive import decisive
 from retention_lab.texts import LANGUAGES, kind_of, label, metric_label, plain, say, texts
-from retention_lab.texts.numbers import Measure, date_text, measure
+from retention_lab.texts.numbers import Measure, measure, moment_text
 
 MESSAGE = 400  # characters of an error that the page shows
 NAMES = {"en": "index.html", "zh": "index.zh.html"}
@@ -36,7 +43,10 @@ class Effect:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunLine:
-    """One run as the index shows it; `state` is a decision, or a status without a result."""
+    """One run as the index shows it; `state` is a decision, or a status without a result.
+
+    `changed` says which values ``--set`` changed; it is empty for a run of the file as written.
+    """
 
     folder: str
     state: str
@@ -45,11 +55,15 @@ class RunLine:
     message: str
     reports: tuple[tuple[str, str], ...]
     notebook: str
+    changed: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Experiment:
-    """One experiment: its latest verdict (or failure), what came after it, and older runs."""
+    """One experiment: its latest verdict (or failure), what came after it, and its other runs.
+
+    The latest is of the file as written; `skipped` says why it was not run since.
+    """
 
     name: str
     title: str
@@ -58,6 +72,7 @@ class Experiment:
     because: str
     effect: Effect | None
     later: str
+    skipped: str
     older: tuple[RunLine, ...]
 
 
@@ -78,8 +93,16 @@ def index_html(reports: Path, language: str) -> str:
     """The start page of `reports` in `language`."""
     runs = sorted(list_runs(reports), key=lambda p: p.parent.name)
     grouped = groupby(runs, key=lambda p: p.parent.name)
-    found = [_experiment(name, list(folders), language) for name, folders in grouped]
+    skipped = {n: _skip(noted, language) for n, noted in skips(reports).items()}
+    found = [
+        _experiment(name, list(folders), language, skipped.get(name, ""))
+        for name, folders in grouped
+    ]
     found.sort(key=lambda e: e.latest.folder.rsplit("/", 1)[-1], reverse=True)
+    known = {e.name for e in found}
+    found += [
+        _never_run(name, skips(reports)[name], language) for name in skipped if name not in known
+    ]
     return page(
         "index.html.j2",
         language,
@@ -88,14 +111,26 @@ def index_html(reports: Path, language: str) -> str:
     )
 
 
-def _experiment(name: str, folders: Iterable[Path], language: str) -> Experiment:
+def _skip(noted: Mapping[str, str], language: str) -> str:
+    words = {"date": moment_text(noted["at"], language), "message": _shortened(noted["message"])}
+    return say(language, "index.not_run", **words)
+
+
+def _never_run(name: str, noted: Mapping[str, str], language: str) -> Experiment:
+    """An experiment of which there is nothing but the reason why it was skipped."""
+    word, date = say(language, "index.skipped_no_data"), moment_text(noted["at"], language)
+    line = RunLine(name, "skipped_no_data", word, date, _shortened(noted["message"]), (), "")
+    return Experiment(name, name, "", line, "", None, "", "", ())
+
+
+def _experiment(name: str, folders: Iterable[Path], language: str, skipped: str = "") -> Experiment:
     newest = sorted(folders, key=lambda p: p.name, reverse=True)
     lines = [_line(folder, language) for folder in newest]
-    decided = next((i for i, line in enumerate(lines) if _has_verdict(newest[i])), 0)
+    decided = _latest(newest, lines)
     folder, latest = newest[decided], lines[decided]
     spec = _spec(folder)
     verdict = _verdict(folder)
-    after = lines[0] if decided else None
+    after = None if lines[decided].changed else _first_written(lines[:decided])
     return Experiment(
         name,
         plain(spec.title.get(language)) if spec else plain(str(_run(folder).get("title") or name)),
@@ -103,11 +138,30 @@ def _experiment(name: str, folders: Iterable[Path], language: str) -> Experiment
         latest,
         _because(verdict, spec, language) if verdict and spec else "",
         _effect(verdict, spec, language) if verdict and spec else None,
-        say(language, "index.later", date=after.date, status=after.word, message=after.message)
-        if after
-        else "",
+        _later(after, language) if after else "",
+        skipped,
         tuple(line for i, line in enumerate(lines) if i != decided),
     )
+
+
+def _later(line: RunLine, language: str) -> str:
+    """What came after the latest verdict: a run that goes on, or one without a result."""
+    if line.state == "running":
+        return say(language, "index.in_progress", date=line.date)
+    if not line.message:
+        return say(language, "index.later_status", date=line.date, status=line.word)
+    return say(language, "index.later", date=line.date, status=line.word, message=line.message)
+
+
+def _latest(newest: Sequence[Path], lines: Sequence[RunLine]) -> int:
+    """Which run stands for the experiment: the latest verdict on the file as written, if any."""
+    written = [i for i, line in enumerate(lines) if not line.changed]
+    decided = [i for i, folder in enumerate(newest) if _has_verdict(folder)]
+    return next(iter([i for i in decided if i in written] or written or decided or [0]))
+
+
+def _first_written(lines: Sequence[RunLine]) -> RunLine | None:
+    return next((line for line in lines if not line.changed), None)
 
 
 def _run(folder: Path) -> dict[str, Any]:
@@ -153,17 +207,22 @@ def _line(folder: Path, language: str) -> RunLine:
         here,
         state,
         say(language, key) if key in texts(language) else plain(state),
-        date_text(run.get("started") or folder.name, language),
+        moment_text(run.get("started") or folder.name, language),
         _message(run) if verdict is None else "",
         tuple(pages),
         quote(f"{here}/notebook.ipynb") if unfinished else "",
+        plain(changed_text(run)),
     )
 
 
 def _message(run: Mapping[str, Any]) -> str:
     error = run.get("error")
     message = error.get("message") if isinstance(error, Mapping) else error
-    text = plain(str(message or run.get("message") or ""))
+    return _shortened(str(message or run.get("message") or ""))
+
+
+def _shortened(message: str) -> str:
+    text = plain(message)
     return text if len(text) <= MESSAGE else text[:MESSAGE] + "…"
 
 
@@ -208,7 +267,8 @@ def _effect(verdict: Verdict, spec: Spec, language: str) -> Effect | None:
 def _numbers(reason: Reason, spec: Spec) -> tuple[Measure, tuple[Any, Any, Any]]:
     n = reason.numbers
     kind = str(n.get("kind") or kind_of(spec, n.get("metric")))
-    if n.get("lift") is not None and n.get("lift_low") is not None:
+    by_lift = n.get("margin") is None and n.get("lift") is not None
+    if by_lift and n.get("lift_low") is not None:
         low, high = n["lift_low"], n["lift_high"]
         return measure("lift", kind, low, high), (n["lift"], low, high)
     low, high = n.get("ci_low"), n.get("ci_high")

@@ -3,8 +3,9 @@
 MLflow's names may hold letters, digits, ``_ - . : /`` and spaces, up to 250 characters. A metric
 is called ``metric/estimand/arm`` or ``metric/estimand/arm/segment:level`` (MLflow refuses ``=``);
 parts that do not apply are left out, and ``.se``, ``.ci_low``, ``.ci_high`` and ``.p`` stand
-beside the estimate. A name that had to be changed ends in four hex digits of its hash, so that
-``$10`` and ``€10`` stay apart.
+beside the estimate. An arm that is not compared with the control is followed by what it is compared
+with; main effects, interactions and covariates by their term. A name that had to be changed ends in
+four hex digits of its hash, so that ``$10`` and ``€10`` stay apart.
 """
 
 from __future__ import annotations
@@ -17,23 +18,28 @@ from typing import Any
 from retention_lab.results import Row
 
 BESIDE = {"std_error": "se", "ci_low": "ci_low", "ci_high": "ci_high", "p_value": "p"}
+# Estimands of which one metric has several, told apart by their term. Elsewhere a term describes.
+TERMS = ("main_effect", "interaction", "covariate_difference")
 UNSAFE = re.compile(r"[^\w \-.]")
 TAKEN = re.compile(r"^\.+$|\.(se|ci_low|ci_high|p)$|^\s|\s$|^$")
-LONGEST_NAME = 48  # four names, an estimand and a suffix then stay under 250 characters
+LONGEST_SUFFIX = len(".ci_high")
+LONGEST_NAME = 48
 LONGEST_KEY = 250
 LONGEST_VALUE = 6000
 
 
 def metrics(rows: Iterable[Row]) -> dict[str, float]:
-    """MLflow's metrics: every number of the overall and segment rows that exists.
+    """MLflow's metrics: every number of the rows that exists, but for curves.
 
-    Rows with `term` or `at` (curves, coefficients) stay in results.parquet only.
+    Rows with `at` (a value for each day or look) stay in results.parquet only.
     """
     found: dict[str, float] = {}
+    rows = list(rows)
+    control = next((r.baseline for r in rows if r.baseline is not None), None)
     for row in rows:
-        if row.term is not None or row.at is not None:
+        if row.at is not None:
             continue
-        key = metric_key(row)
+        key = metric_key(row, control)
         numbers = {key: row.estimate}
         numbers.update({f"{key}.{short}": getattr(row, name) for name, short in BESIDE.items()})
         for name, value in numbers.items():
@@ -42,13 +48,23 @@ def metrics(rows: Iterable[Row]) -> dict[str, float]:
     return found
 
 
-def metric_key(row: Row) -> str:
-    """``metric/estimand/arm/segment:level`` of one row."""
-    parts = [row.metric, row.estimand, row.arm]
+def metric_key(row: Row, control: str | None = None) -> str:
+    """``metric/estimand/arm/segment:level`` of one row; arms are compared with `control`."""
+    term = row.term if row.estimand in TERMS else None
+    baseline = f"vs {row.baseline}" if row.baseline not in (None, control) else None
+    parts = [row.metric, row.estimand, row.arm, baseline, term]
     key = "/".join(safe(p) for p in parts if p is not None)
-    if row.segment is None:
+    if row.segment is not None:
+        key += f"/{safe(row.segment)}"
+        key += f":{safe(row.level)}" if row.level is not None else ""
+    return _short(key, LONGEST_KEY - LONGEST_SUFFIX)
+
+
+def _short(key: str, longest: int) -> str:
+    """`key` as it is, or cut, with eight hex digits of its hash."""
+    if len(key) <= longest:
         return key
-    return f"{key}/{safe(row.segment)}:{safe(str(row.level))}"
+    return f"{key[: longest - 9]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def safe(name: str) -> str:
@@ -74,9 +90,7 @@ def parameters(content: Mapping[str, Any]) -> dict[str, str]:
         if value is None or value == "":
             continue
         key = ".".join(safe(step) for step in steps)
-        if len(key) > LONGEST_KEY:
-            mark = hashlib.sha256(key.encode()).hexdigest()[:8]
-            key = f"{key[: LONGEST_KEY - 9]}-{mark}"
+        key = _short(key, LONGEST_KEY)
         text = str(value)
         if len(text) > LONGEST_VALUE:
             note = f" ... ({len(text)} characters; the whole is in spec.yaml)"

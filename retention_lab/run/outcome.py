@@ -14,7 +14,8 @@ class Outcome:
     """How one experiment of a batch ended.
 
     `folder` is its run folder (of the earlier run where it was skipped as unchanged), `message`
-    says why where there is something to say, `seconds` is the time from the start of its notebook.
+    says why where there is something to say, `seconds` is the wall time from the start of its
+    notebook to its end. `reason` is the code of the verdict's first reason.
     `faults` says what the run survived, but not without loss: metrics without a result, an arm
     without units. `recorded` is False where the run folder is complete, but MLflow could not take
     the record.
@@ -24,6 +25,7 @@ class Outcome:
     status: Status
     verdict: str | None = None
     arm: str | None = None
+    reason: str | None = None
     folder: Path | None = None
     message: str = ""
     seconds: float = 0.0
@@ -35,6 +37,11 @@ class Outcome:
         """Whether this leaves the exit status at 0."""
         done = self.recorded and self.status not in ("failed", "interrupted")
         return done and not self.faults
+
+
+def in_short(message: str) -> str:
+    """What is wrong, without the remedy that a semicolon sets off."""
+    return message.partition("; ")[0]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

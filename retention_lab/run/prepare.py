@@ -6,7 +6,6 @@ or mlflow, so that unchanged work is skipped in a fraction of a second.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import re
@@ -14,19 +13,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from retention_lab.errors import DataError, LabError, PlanError, did_you_mean
+from retention_lab.errors import DataError, LabError, did_you_mean
 from retention_lab.paths import project_root
 from retention_lab.run.cache import find_unchanged
 from retention_lab.run.folder import (
+    SPEC,
     close_run,
     describe_error,
     make_folder,
     new_folder,
+    note_skip,
     read_run,
+    update_run,
     write_opening,
 )
-from retention_lab.run.outcome import Outcome
-from retention_lab.run.provenance import hashes_of, inputs_of, key_of, of_file, of_plan, within
+from retention_lab.run.outcome import Outcome, in_short
+from retention_lab.run.parameters import check_notebook, notebook_of
+from retention_lab.run.provenance import (
+    hashes_of,
+    inputs_of,
+    key_of,
+    of_file,
+    of_plan,
+    spec_hash,
+    within,
+)
 from retention_lab.run.redact import Redactor
 
 FOLDER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_\-]*")
@@ -51,7 +62,8 @@ def prepare(
 ) -> Ready | Outcome:
     """Check one file: `Ready`, or the `Outcome` where its notebook need or can not run.
 
-    A file that cannot be planned leaves a failed run folder as well, so that it is recorded.
+    A file that cannot be planned leaves a failed run folder as well, so that it is recorded; a
+    slip in an override does not.
     """
     file = file.absolute()
     if not file.is_file():
@@ -59,16 +71,28 @@ def prepare(
         near = [p.stem for p in file.parent.glob("*.yaml")] if file.parent.is_dir() else []
         message = f"there is no experiment file at {where}{did_you_mean(file.stem, near)}"
         return Outcome(experiment=file.stem, status="failed", message=message)
-    reports = reports.absolute() if reports is not None else project_root(file) / "reports"
+    reports = reports_of(file, reports)
     redactor = Redactor("")
     try:
         redactor = redactor_of(file, overrides)
         return _prepared(file, overrides, reports, force, redactor)
     except _no_data() as error:
         message = redactor.text(str(error))
+        if FOLDER_NAME.fullmatch(file.stem):
+            note_skip(reports, file.stem, in_short(message))
         return Outcome(experiment=file.stem, status="skipped_no_data", message=message)
+    except _wrong_override() as error:
+        message = redactor.text(str(error))
+        return Outcome(experiment=file.stem, status="failed", message=message)
     except Exception as error:
         return _refused(file, overrides, reports, error, redactor)
+
+
+def reports_of(file: Path, reports: Path | None) -> Path:
+    """The folder of the run folders of `file`: `reports`, else that of its project."""
+    return (
+        reports if reports is not None else project_root(file.absolute()) / "reports"
+    ).absolute()
 
 
 def redactor_of(file: Path, overrides: Mapping[str, Any]) -> Redactor:
@@ -83,6 +107,12 @@ def _no_data() -> type[DataError]:
     return DatasetMissingError
 
 
+def _wrong_override() -> type[LabError]:
+    from retention_lab.experiment.load import OverrideError
+
+    return OverrideError
+
+
 def _prepared(
     file: Path, overrides: Mapping[str, Any], reports: Path, force: bool, redactor: Redactor
 ) -> Ready | Outcome:
@@ -91,7 +121,7 @@ def _prepared(
 
     spec = load(file, overrides)
     root = project_root(file)
-    notebook = root / "notebooks" / f"{spec.notebook}.ipynb"
+    notebook = notebook_of(spec, root)
     inputs = inputs_of(spec, Source(spec.data, file.parent, root))
     if not force:
         key = key_of(hashes_of(file, overrides, notebook, inputs))
@@ -101,10 +131,10 @@ def _prepared(
     from retention_lab.experiment.plan import make_plan
 
     plan = make_plan(file, overrides)
-    parameters = {"experiment": within(file, root), "run_dir": "", **spec.parameters}
+    check_notebook(spec, root, overrides)
+    parameters = {**spec.parameters, "experiment": within(file, root), "run_dir": ""}
     if overrides:
         parameters["overrides"] = dict(overrides)
-    check_parameters(notebook, parameters)
     make_folder(reports)
     return Ready(
         experiment=spec.name,
@@ -118,6 +148,52 @@ def _prepared(
     )
 
 
+def hashes_now(ready: Ready) -> dict[str, str | None]:
+    """The hashes of `ready`, taken again. Raises LabError where its file or tables are gone."""
+    from retention_lab.data.source import Source
+    from retention_lab.experiment.load import load
+
+    overrides = ready.provenance["overrides"]
+    try:
+        spec = load(ready.file, overrides)
+        inputs = inputs_of(spec, Source(spec.data, ready.file.parent, ready.root))
+        return hashes_of(ready.file, overrides, ready.notebook, inputs)
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+
+def prepared_now(ready: Ready) -> Ready | Outcome:
+    """`ready` where its inputs are what they were when it was prepared; else prepared again."""
+    try:
+        same = hashes_now(ready) == ready.provenance["hashes"]
+    except LabError:
+        same = False
+    if same:
+        return ready
+    overrides = ready.provenance["overrides"]
+    return prepare(ready.file, overrides=overrides, reports=ready.reports, force=True)
+
+
+def note_changes(ready: Ready, folder: Path) -> list[str]:
+    """Which inputs are not what they were when the notebook of `ready` began.
+
+    The results in `folder` rest on the old ones or the new ones, nobody knows: run.json then
+    holds no hash for these, and no key, so that no later run takes them for its own.
+    """
+    before = ready.provenance["hashes"]
+    try:
+        after = hashes_now(ready)
+    except LabError:
+        after = dict.fromkeys(before)
+    copy = spec_hash(folder / SPEC, {}) if (folder / SPEC).is_file() else None
+    names = [n for n in before if after.get(n) != before[n]]
+    if copy != before["file"]:
+        names = list(dict.fromkeys([*names, "file", "spec"]))
+    if names:
+        update_run(folder, hashes={**before, **dict.fromkeys(names)}, key=None)
+    return names
+
+
 def _unchanged(folder: Path, root: Path) -> Outcome:
     from retention_lab.run.record import is_recorded
 
@@ -128,6 +204,7 @@ def _unchanged(folder: Path, root: Path) -> Outcome:
         status="skipped_unchanged",
         verdict=verdict.get("verdict"),
         arm=verdict.get("arm"),
+        reason=verdict.get("reason"),
         folder=folder,
         message="nothing has changed since this run",
         faults=tuple(run.get("faults", ())),
@@ -147,7 +224,7 @@ def _refused(
             folder = new_folder(reports, file.stem)
             write_opening(folder, file, of_file(file, overrides), started_by="runner")
             close_run(folder, "failed", said)
-        except (LabError, OSError) as second:
+        except Exception as second:
             folder = None
             message = "\n".join(dict.fromkeys((message, str(second))))
     return Outcome(experiment=file.stem, status="failed", folder=folder, message=message)
@@ -156,52 +233,3 @@ def _refused(
 def headline(error: Exception, said: Mapping[str, Any]) -> str:
     """One message for the user; the type as well where the error was not made for users."""
     return said["message"] if isinstance(error, LabError) else f"{said['type']}: {said['message']}"
-
-
-def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Raise PlanError where `notebook` does not know one of `parameters`.
-
-    Papermill itself only warns, and the notebook would run on its defaults.
-    """
-    known = notebook_parameters(notebook)
-    faults = [
-        f"parameters: {name!r} is not in the parameters cell of {notebook.name}"
-        f"{did_you_mean(name, known)}"
-        for name in parameters
-        if name not in known
-    ]
-    if faults:
-        raise PlanError("\n".join(faults))
-
-
-def notebook_parameters(path: Path) -> dict[str, str]:
-    """Name -> default, as written, of each parameter of the notebook at `path`.
-
-    Raises PlanError: no such notebook (with the nearest name), not a notebook, no cell tagged
-    ``parameters``, or that cell is not plain Python.
-    """
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except FileNotFoundError:
-        near = sorted(p.stem for p in path.parent.glob("*.ipynb"))
-        hint = did_you_mean(path.stem, near) or f"; there are: {', '.join(near) or 'none'}"
-        raise PlanError(f"notebook: there is no {path.name} in {path.parent.name}/{hint}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PlanError(f"notebook: {path.name} is not a notebook: {error}") from None
-    tagged = [c for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
-    if not tagged:
-        raise PlanError(f"notebook: {path.name} has no cell with the tag 'parameters'")
-    source = "".join(tagged[0]["source"])
-    try:
-        lines = ast.parse(source).body
-    except SyntaxError as error:
-        where = f"line {error.lineno} of the parameters cell of {path.name}"
-        raise PlanError(f"notebook: {where} is not Python: {error.msg}") from None
-    found: dict[str, str] = {}
-    for line in lines:
-        targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
-        value = getattr(line, "value", None)
-        for target in targets:
-            if isinstance(target, ast.Name) and value is not None:
-                found[target.id] = ast.unparse(value)
-    return found

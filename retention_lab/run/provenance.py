@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -35,7 +34,8 @@ PACKAGES = (
     "ipykernel",
     "mlflow",
 )
-CODE = (".py", ".yaml", ".j2")
+LAB = __name__.partition(".")[0]
+CODE = (".py", ".yaml", ".j2", ".css")
 FRESH_NS = 2_000_000_000  # a file changed less than 2 s ago may change again in the same tick
 GIT_SECONDS = 5
 
@@ -76,7 +76,12 @@ def of_file(file: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
         "title": file.stem,
         "owner": None,
         "overrides": dict(overrides),
-        "hashes": {"spec": spec_hash(file, overrides), "lock": lock_hash(), "code": code_hash()},
+        "hashes": {
+            "file": spec_hash(file, {}),
+            "spec": spec_hash(file, overrides),
+            "lock": lock_hash(),
+            "code": code_hash(root),
+        },
         "key": None,
         "inputs": [],
         "git": git_state(root),
@@ -95,18 +100,23 @@ def within(path: Path, root: Path) -> str:
 def hashes_of(
     file: Path, overrides: Mapping[str, Any], notebook: Path, inputs: Sequence[Mapping[str, Any]]
 ) -> dict[str, str | None]:
-    """Hashes of spec, notebook, data, lock and code; data is None where it cannot be known."""
+    """Hashes of file, spec, notebook, data, lock and code; data is None where it is not known.
+
+    ``file`` is the experiment file as written; ``spec`` the same with the values that ``--set``
+    changes, and equal to it where there are none.
+    """
     return {
+        "file": spec_hash(file, {}),
         "spec": spec_hash(file, overrides),
         "notebook": file_digest(notebook) if notebook.is_file() else None,
         "data": data_hash(inputs),
         "lock": lock_hash(),
-        "code": code_hash(),
+        "code": code_hash(project_root(file)),
     }
 
 
 def key_of(hashes: Mapping[str, str | None]) -> str | None:
-    """One hash over all; None (never equal to a past run) where one of them is unknown."""
+    """One hash over all that results rest on; None (equal to no past run) where one is unknown."""
     names = ("spec", "notebook", "data", "lock", "code")
     if any(hashes.get(n) is None for n in names):
         return None
@@ -114,7 +124,9 @@ def key_of(hashes: Mapping[str, str | None]) -> str | None:
 
 
 def spec_hash(file: Path, overrides: Mapping[str, Any]) -> str:
-    """Hash of the experiment file's bytes and of what `--set` changes in it."""
+    """sha256 of the experiment file's bytes, with what `overrides` change where they do."""
+    if not overrides:
+        return _sha256(file.read_bytes())
     changes = json.dumps(dict(overrides), sort_keys=True, default=str)
     return _sha256(file.read_bytes() + b"\0" + changes.encode())
 
@@ -208,13 +220,34 @@ def _remember(note: Path, content: Mapping[str, Any]) -> None:
         return  # a cache that cannot be written costs time, nothing else
 
 
-@functools.cache
-def code_hash() -> str:
-    """Hash of this package's own code, texts and templates."""
+def code_hash(root: Path) -> str:
+    """Hash of the code that a kernel in `root` runs: this package's, with texts and templates,
+    and the project's own modules.
+
+    Read again every time, since a kernel that starts later imports what is there by then.
+    """
     package = Path(__file__).resolve().parents[1]
-    files = sorted(p for p in package.rglob("*") if p.suffix in CODE)
-    named = [[p.relative_to(package).as_posix(), _sha256(p.read_bytes())] for p in files]
+    own = sorted(p for p in package.rglob("*") if p.suffix in CODE)
+    files = {p.relative_to(package).as_posix(): p for p in own}
+    files.update({f"/{p.relative_to(root).as_posix()}": p for p in modules_of(root)})
+    named = [[name, _sha256(path.read_bytes())] for name, path in files.items()]
     return _sha256(json.dumps(named).encode())
+
+
+def modules_of(root: Path) -> list[Path]:
+    """The project's Python files that a notebook can import: those in the root itself, in the
+    packages there, and beside the notebooks. A copy of this package is not among them: kernels
+    import the runner's.
+    """
+    found = [*root.glob("*.py"), *(root / "notebooks").rglob("*.py")]
+    for start in root.glob("*/__init__.py"):
+        if start.parent.name != LAB:
+            found += start.parent.rglob("*.py")
+    return sorted({p for p in found if p.is_file() and not _hidden(p.relative_to(root))})
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def lock_hash() -> str:

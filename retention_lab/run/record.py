@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import fcntl
 import getpass
 import hashlib
 import json
@@ -25,14 +24,15 @@ import yaml
 
 from retention_lab.errors import LabError, RunError
 from retention_lab.paths import cache_folder
-from retention_lab.run.folder import RECORD, SPEC, read_run, spec_of, update_run
+from retention_lab.run.folder import RECORD, SPEC, changed_text, read_run, spec_of, update_run
 from retention_lab.run.naming import metrics, parameters
-from retention_lab.run.redact import Redactor, without_credentials
+from retention_lab.run.redact import Redactor, address, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE = "mlflow.db"
+SQLITE = "sqlite:///"
 RUN_TAG = "retention_lab.run"
 # The kind of experiment that MLflow's pages open with a list of runs.
 RUNS_FIRST = {"mlflow.experimentKind": "custom_model_development"}
@@ -62,6 +62,11 @@ def record(folder: Path, tracking_uri: str | None = None) -> str:
     cannot be reached or written; calling again finishes the same MLflow run.
     """
     folder = Path(folder)
+    with _turn(str(folder.resolve())):
+        return _recorded(folder, tracking_uri)
+
+
+def _recorded(folder: Path, tracking_uri: str | None) -> str:
     run = read_run(folder)
     if run["status"] not in STATUS:
         raise RunError(f"{folder}: the run has not ended, or its runner was killed; run it again")
@@ -69,7 +74,10 @@ def record(folder: Path, tracking_uri: str | None = None) -> str:
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or None
     where = _shown(uri)
     secrets = (folder / SPEC).read_text(encoding="utf-8", errors="replace")
-    Redactor(secrets + json.dumps(run["overrides"], default=str)).folder(folder)
+    lost = Redactor(secrets + json.dumps(run["overrides"], default=str)).folder(folder).faults
+    if lost:
+        update_run(folder, faults=[*run.get("faults", ()), *lost])
+    client, run_id = None, ""
     try:
         client = open_store(uri, root)
         experiment = _experiment(client, run["experiment"], None if uri else root / "mlruns")
@@ -82,22 +90,53 @@ def record(folder: Path, tracking_uri: str | None = None) -> str:
         client.set_terminated(run_id, STATUS[run["status"]], _milliseconds(run["finished"]))
         update_run(folder, mlflow={**note, "complete": True})
         client.log_artifact(run_id, str(folder / RECORD))
-    except LabError:
-        raise
-    except Exception as error:
-        reason = without_credentials(str(error)).strip().splitlines() or [""]
-        raise RunError(f"MLflow at {where}: {type(error).__name__}: {reason[0][:500]}") from error
+    except BaseException as error:
+        if client is not None and run_id:
+            # Half a record is no run that still goes on; whoever records again finishes it.
+            with contextlib.suppress(Exception):
+                client.set_terminated(run_id, "FAILED", _milliseconds(run["finished"]))
+        if isinstance(error, LabError) or not isinstance(error, Exception):
+            raise
+        reason = _reason(error, uri, where)
+        raise RunError(f"MLflow at {where}: {type(error).__name__}: {reason}") from error
     return run_id
 
 
-def is_recorded(run: Mapping[str, Any], root: Path) -> bool:
-    """Whether the store of the project at `root` has this run's record, as far as run.json says.
+def _reason(error: Exception, uri: str | None, where: str) -> str:
+    """The first line of what went wrong, without the store's password."""
+    text = str(error)
+    if uri:
+        text = Redactor("${MLFLOW_TRACKING_URI}", {"MLFLOW_TRACKING_URI": uri}).text(
+            text.replace(uri, where)
+        )
+    lines = without_credentials(text).strip().splitlines() or [""]
+    return lines[0][:500]
 
-    Not so where the record is in another store, or the project's own store is gone.
+
+def is_recorded(run: Mapping[str, Any], root: Path) -> bool:
+    """Whether the store of the project at `root` has this run's record.
+
+    Not so where the record is in another store. A SQLite file is asked for the run; a server is
+    not, since that would take seconds: there, what run.json says counts.
     """
-    noted, uri = run["mlflow"] or {}, os.environ.get("MLFLOW_TRACKING_URI")
-    there = bool(uri) or (root / DATABASE).is_file()
-    return there and bool(noted.get("complete")) and noted.get("tracking") == _shown(uri)
+    noted, uri = run["mlflow"] or {}, os.environ.get("MLFLOW_TRACKING_URI") or None
+    if not noted.get("complete") or noted.get("tracking") != _shown(uri):
+        return False
+    uri = uri or f"{SQLITE}{root / DATABASE}"
+    if not uri.startswith(SQLITE):
+        return True
+    return _holds(Path(uri.removeprefix(SQLITE).partition("?")[0]), str(noted.get("run_id")))
+
+
+def _holds(database: Path, run_id: str) -> bool:
+    """Whether MLflow's SQLite file `database` has a run with this id, deleted or not."""
+    try:
+        uri = f"{database.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, timeout=1, uri=True)) as connection:
+            found = connection.execute("select 1 from runs where run_uuid = ?", [run_id])
+            return found.fetchone() is not None
+    except sqlite3.Error:
+        return False
 
 
 def open_store(uri: str | None, root: Path) -> MlflowClient:
@@ -112,11 +151,11 @@ def open_store(uri: str | None, root: Path) -> MlflowClient:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    uri = uri or f"sqlite:///{root / DATABASE}"
-    if not uri.startswith("sqlite:///"):
+    uri = uri or f"{SQLITE}{root / DATABASE}"
+    if not uri.startswith(SQLITE):
         return MlflowClient(tracking_uri=uri)
     with _opening, _turn(uri):
-        _check_writable(uri.removeprefix("sqlite:///"))
+        _check_writable(uri.removeprefix(SQLITE))
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
@@ -130,11 +169,24 @@ def _check_writable(database: str) -> None:
 
 
 @contextlib.contextmanager
-def _turn(uri: str) -> Iterator[None]:
-    """Hold the lock that goes with `uri`, between processes of this machine."""
-    lock = cache_folder() / "locks" / f"{hashlib.sha256(uri.encode()).hexdigest()[:32]}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+def _turn(what: str) -> Iterator[None]:
+    """Hold the lock that goes with `what`, between the threads and processes of this machine.
+
+    Where there is no fcntl (Windows) nobody waits: who records one folder twice at the same time,
+    or makes one SQLite file twice, may get two records or an error there.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    lock = cache_folder() / "locks" / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise RunError(f"{lock} cannot be written: {error.strerror or error}") from None
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -256,6 +308,7 @@ def _tags(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
         "git.commit": git["commit"],
         "git.dirty": None if git["dirty"] is None else str(git["dirty"]).lower(),
         "key": run["key"],
+        "changed": changed_text(read_run(folder)),  # where secrets are replaced by now
         "error": error.get("message"),
         "traceback": (error.get("traceback") or "")[-LONGEST_TAG:],
         "mlflow.source.name": run["file"],
@@ -279,16 +332,26 @@ def _note(folder: Path, run: Mapping[str, Any]) -> str:
     if run["verdict"]:
         arm = f" ({run['verdict']['arm']})" if run["verdict"]["arm"] else ""
         lines.append(f"**Verdict: {run['verdict']['verdict'].replace('_', ' ')}{arm}**")
-        said = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-        lines.extend(f"- {r['text']['en']}" for r in said["reasons"] if "en" in r.get("text", {}))
+        lines.extend(f"- {sentence}" for sentence in _reasons(folder))
     if run["error"]:
         lines.append(f"**{run['status']}**: {run['error']['message']}")
     return "\n\n".join(lines)
 
 
+def _reasons(folder: Path) -> list[str]:
+    """The verdict's reasons in English, each once, as the report tells them."""
+    from retention_lab.results import Verdict
+    from retention_lab.run.view.decisive import told
+
+    said = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))["reasons"]
+    codes = {r.code for r in told(Verdict.load(folder))}
+    texts = [r.get("text", {}).get("en") for r in said if r["code"] in codes]
+    return [text for text in dict.fromkeys(texts) if text]
+
+
 def _shown(uri: str | None) -> str:
     """The store as run.json and messages name it: without a password or this machine's paths."""
-    return without_credentials(uri) if uri else f"sqlite:///{DATABASE}"
+    return address(uri) if uri else f"{SQLITE}{DATABASE}"
 
 
 def _user() -> str:

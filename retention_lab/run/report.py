@@ -8,19 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from retention_lab.figures import arms_plot, effect_plot, segment_plot, split_plot
-from retention_lab.figures.effects import DIFFERENCES, Estimand
+from retention_lab.figures import (
+    arms_plot,
+    daily_plot,
+    effect_plot,
+    path_plot,
+    segment_plot,
+    split_plot,
+)
+from retention_lab.figures.effects import DIFFERENCES, Estimand, arms_of
 from retention_lab.figures.style import blank_axes
 from retention_lab.figures.svg import standalone, svg_text
-from retention_lab.run.folder import write_atomically
+from retention_lab.run.folder import changed_text, write_atomically
 from retention_lab.run.html import drawing, page
-from retention_lab.run.view.hero import focus_of, guards, hero
+from retention_lab.run.view.arms import arm_blocks
+from retention_lab.run.view.course import course
+from retention_lab.run.view.hero import by_difference, focus_of, hero
 from retention_lab.run.view.quality import quality
 from retention_lab.run.view.record import methods, record
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.run.view.tables import metric_tables, segment_tables
-from retention_lab.texts import level_of, metric_of
-from retention_lab.texts.numbers import date_text
+from retention_lab.run.view.tables import SegmentTable, metric_tables, segment_tables
+from retention_lab.run.view.trust import trust
+from retention_lab.texts import level_of, plain
+from retention_lab.texts.numbers import moment_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,15 +71,20 @@ def report_html(source: Source, language: str, keep: Callable[[str, str], None])
         control=tongue.control,
         hero=hero(source, tongue),
         hero_figure=draw.hero(),
+        hero_levels=draw.hero_levels(metrics[0].name) if metrics else "",
         hero_is_split=draw.about_split,
+        changed=plain(changed_text(source.run)),
         quality=quality(source, tongue),
         split_figure=draw.split(),
         metrics=metrics,
         metric_figures=draw.metrics([m.name for m in metrics]),
-        segments=[(s, draw.segment(i, s.metric, s.column)) for i, s in enumerate(segments)],
+        trust=trust(source, tongue),
+        arms=arm_blocks(source, tongue),
+        course=course(source, tongue, draw.path, draw.daily),
+        segments=[(s, draw.segment(i, s)) for i, s in enumerate(segments, 1)],
         methods=methods(source, tongue),
         record=record(source, tongue),
-        date=date_text(source.run.get("started"), language),
+        date=moment_text(source.run.get("started"), language),
         version=(source.run.get("versions") or {}).get("retention_lab", ""),
         others=others,
         index=f"../../{index}" if in_index else "",
@@ -110,10 +125,16 @@ class _Draw:
             return self._svg("why", split_plot)
         focus = focus_of(self.source)
         metric = focus.metric if focus else next(iter(self.source.spec.primary), "")
-        as_difference = guards(self.source, focus)
-        return self._svg(
-            "effects", effect_plot, metric=metric, **self._scale(metric, as_difference)
-        )
+        return self._svg("effects", effect_plot, metric=metric, **self._scale(metric))
+
+    @property
+    def _room(self) -> bool:
+        """Whether the first figure has one line only, so that the levels fit below it."""
+        return len(arms_of(self.source.results)) < 3 and not self.about_split
+
+    def hero_levels(self, metric: str) -> Markup | str:
+        """The levels of both arms of a test with two, below the effect."""
+        return self._svg("levels", arms_plot, metric=metric) if self._room else ""
 
     def split(self) -> Markup:
         return self._svg("split", split_plot)
@@ -124,20 +145,31 @@ class _Draw:
             return []
         focus = focus_of(self.source)
         above = None if focus is None or self.about_split else focus.metric
-        drawn = [self._svg("levels", arms_plot, metric=names[0])]
+        drawn = [] if self._room else [self._svg("levels", arms_plot, metric=names[0])]
         for name in [n for n in names if n != above][:MOST_FIGURES]:
-            metric = metric_of(self.source.spec, name)
-            as_difference = metric is not None and metric.margin is not None
-            scale = self._scale(name, as_difference)
+            scale = self._scale(name)
             drawn.append(self._svg(f"metric-{name}", effect_plot, metric=name, **scale))
         return drawn
 
-    def segment(self, i: int, metric: str, column: str) -> Markup:
-        scale = self._scale(metric, False)
-        return self._svg(f"segment-{i + 1}", segment_plot, metric=metric, segment=column, **scale)
+    def path(self, name: str, metric: str) -> Markup:
+        return self._svg(name, path_plot, metric=metric)
 
-    def _scale(self, metric: str, as_difference: bool) -> dict[str, Estimand]:
-        """Lifts, unless differences are asked for or there is no lift to show."""
+    def daily(self, name: str, metric: str) -> Markup:
+        return self._svg(name, daily_plot, metric=metric)
+
+    def segment(self, i: int, table: SegmentTable) -> Markup | str:
+        """The groups pulled towards their mean where that could be done; nothing if blocked."""
+        if table.blocked:
+            return ""
+        wanted = {"metric": table.metric, "segment": table.column}
+        scale = self._scale(table.metric)
+        if self.source.results.where(**wanted, estimand="shrunken_difference").rows:
+            scale = {"estimand": "shrunken_difference"}
+        return self._svg(f"segment-{i}", segment_plot, **wanted, **scale)
+
+    def _scale(self, metric: str) -> dict[str, Estimand]:
+        """Lifts, unless the metric is told in differences or there is no lift to show."""
+        as_difference = by_difference(self.source, metric)
         rows = self.source.results.where(metric=metric, estimand="relative_lift").rows
         lifted = any(r.estimate is not None for r in rows)
         differing = self.source.results.where(metric=metric, estimand=DIFFERENCES).rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import string
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,15 @@ from typing import Any
 import yaml
 
 LANGUAGES = ("en", "zh")
+ONE = {  # what follows a 1 in English
+    "customers": "customer",
+    "days": "day",
+    "hours": "hour",
+    "weeks": "week",
+    "comparisons": "comparison",
+    "seconds": "second",
+}
+MANY = re.compile(rf" ({'|'.join(ONE)})\b")
 
 
 @functools.cache
@@ -38,7 +48,18 @@ def say(language: str, key: str, **values: object) -> str:
     Raises KeyError for an unknown language, key or missing value.
     """
     sentence = texts(language)[key]
-    return _spaced(sentence, values) if language == "zh" else sentence.format(**values)
+    return _spaced(sentence, values) if language == "zh" else _counted(sentence, values)
+
+
+def _counted(sentence: str, values: Mapping[str, object]) -> str:
+    """`sentence` with `values`; ``1 customers`` as ``1 customer``."""
+    text, one = "", False
+    for literal, name, _, _ in string.Formatter().parse(sentence):
+        noun = MANY.match(literal) if one else None
+        text += f" {ONE[noun[1]]}{literal[noun.end() :]}" if noun else literal
+        value = str(values[name]) if name else ""
+        text, one = text + value, value == "1"
+    return text
 
 
 def _spaced(sentence: str, values: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 from retention_lab.texts.catalog import say
@@ -13,6 +14,8 @@ MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
 NBSP = "\N{NO-BREAK SPACE}"
 PERCENT_KINDS = ("proportion", "retention")
+LONG = 6  # digits after the point that a number has at most; powers of ten beyond
+MOST_DIGITS = 300
 What = Literal["level", "difference", "lift", "size"]
 
 
@@ -33,7 +36,7 @@ class Measure:
         if self.unit == "percent":
             return f"{bare}%"
         if self.unit == "points":
-            return bare + say(language, "points")
+            return bare + say(language, "point" if bare.lstrip("+" + MINUS) == "1" else "points")
         return bare
 
     def bare(self, value: float | None) -> str:
@@ -79,11 +82,21 @@ def measure(
     return Measure(factor, digits, signed, unit)
 
 
+def shared_measure(
+    what: What, kind: str, intervals: Iterable[tuple[float | None, float | None]]
+) -> Measure:
+    """How to write several quantities alike: with the digits that the median interval sets."""
+    known = [(low, high) for low, high in intervals if low is not None and high is not None]
+    known.sort(key=lambda ends: ends[1] - ends[0])
+    low, high = known[len(known) // 2] if known else (None, None)
+    return measure(what, kind, low, high)
+
+
 def digits_of_spread(half: float) -> int:
     """Digits after the point that show two figures of an interval's half width."""
     if half <= 0 or not math.isfinite(half):
         return 2
-    return min(6, max(0, 1 - math.floor(math.log10(half))))
+    return min(MOST_DIGITS, max(0, 1 - math.floor(math.log10(half))))
 
 
 def digits_of_value(value: float) -> int:
@@ -91,23 +104,38 @@ def digits_of_value(value: float) -> int:
     size = abs(value)
     if size == 0 or size >= 100 or not math.isfinite(size):
         return 0
-    digits = min(6, max(0, 2 - math.floor(math.log10(size))))
+    digits = min(MOST_DIGITS, max(0, 2 - math.floor(math.log10(size))))
     while digits and round(value, digits) == round(value, digits - 1):
         digits -= 1
     return digits
 
 
 def number(value: float | None, digits: int, signed: bool = False) -> str:
-    """``1,234.50``, ``+1.2``, ``−0.3``; a dash for None; powers of ten beyond 1e12."""
+    """``1,234.50``, ``+1.2``, ``−0.3``; a dash for None; powers of ten beyond 1e12.
+
+    Where more than six digits after the point are asked for, a small number is written as
+    ``5.0e-9``.
+    """
     if value is None:
         return DASH
     size = abs(value)
-    text = f"{size:.3e}" if size >= 1e12 else f"{size:,.{digits}f}"
+    text = f"{size:.3e}" if size >= 1e12 else f"{size:,.{min(digits, LONG)}f}"
+    if digits > LONG and 0 < size < 1e-3:
+        text = _power(size, digits)
     if float(text.replace(",", "")) == 0:
         return text
     if value < 0:
         return MINUS + text
     return f"+{text}" if signed else text
+
+
+def _power(size: float, digits: int) -> str:
+    """A small number with as many figures as reach down to `digits` after the point."""
+    figures = digits + math.floor(math.log10(size))
+    if figures < 0:
+        return "0"
+    mantissa, _, power = f"{size:.{min(figures, 3)}e}".partition("e")
+    return f"{mantissa}e{int(power)}"
 
 
 def share(value: float | None) -> str:
@@ -143,10 +171,48 @@ def date_text(value: object, language: str) -> str:
     return say(language, "date", day=day.day, month=month, year=day.year).replace(" ", NBSP)
 
 
+def ordinal(quantile: float, language: str) -> str:
+    """``90th`` for 0.9, ``99.9th`` for 0.999, ``22nd``; in Chinese the number alone."""
+    text = f"{100 * quantile:.6g}"
+    if language != "en":
+        return text
+    teens = text[-2:] in ("11", "12", "13")
+    ending = {"1": "st", "2": "nd", "3": "rd"}.get(text[-1], "th")
+    return text + ("th" if teens or "." in text else ending)
+
+
+def day_text(value: object, language: str) -> str:
+    """A day without its year: ``15 Jan``, ``1 月 15 日``; other text as it is."""
+    try:
+        day = dt.date.fromisoformat(str(value)[:10])
+    except ValueError:
+        return str(value)
+    month = say(language, f"month.{day.month}")
+    month = month[:3] if language == "en" else month
+    return say(language, "day", day=day.day, month=month).replace(" ", NBSP)
+
+
+def moment_text(value: object, language: str) -> str:
+    """A date with its time: ``15 January 2026, 08:15 UTC``; a text without a time as a date."""
+    try:
+        at = dt.datetime.fromisoformat(str(value))
+    except ValueError:
+        return date_text(value, language)
+    if at.tzinfo is None:
+        return date_text(value, language)
+    words = {"date": date_text(value, language), "time": f"{at.astimezone(dt.UTC):%H:%M} UTC"}
+    return say(language, "moment", **words).replace(" UTC", f"{NBSP}UTC")
+
+
+def _about(value: float) -> float:
+    """`value`, above 1, as one says it: 304 is about 300, 31 is 31."""
+    return round(value, -1 if value >= 100 else 0)
+
+
 def chance(p: float, language: str) -> str:
     """A probability in plain words: ``less than 1 in 1,000``, ``about 1 in 31``."""
     if p < 0.001:
         return say(language, "chance.below")
     if p < 0.1:
-        return say(language, "chance.one_in", n=number(round(1 / p), 0))
+        return say(language, "chance.one_in", n=number(_about(1 / p), 0))
     return say(language, "chance.in_hundred", n=number(min(99, round(100 * p)), 0))

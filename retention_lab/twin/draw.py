@@ -48,6 +48,7 @@ class Customers:
     first_order: Ints
     rate: Floats  # orders a day at pace 1, before an arm's factor
     taste: Floats  # the customer's own factor on order values, mean 1
+    silent: Ints  # seconds from the last order to the exposure; 0 where it may be at any time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Orders:
     at: Ints
     revenue: Floats
     discount: Floats
+    fee: Floats
 
 
 class Streams:
@@ -84,6 +86,13 @@ def draw_customers(s: Scenario, streams: Streams) -> Customers:
         scale[positions[cell.region.name], int(cell.acquired)] = cell.scale
     multiplier = streams("customers.rate").standard_gamma(s.evenness, n)
     exposed = _exposure(s, streams("assignments.at"), n)
+    tenure = _tenure(streams("customers.tenure"), acquired)
+    silent = np.zeros(n, dtype=np.int64)
+    if s.silence is not None:
+        low, high = s.silence
+        days = low + (high - low) * streams("customers.silence").random(n)
+        silent = np.floor(days * DAY).astype(np.int64)
+        tenure[acquired] = 0
     return Customers(
         region=region,
         market=market,
@@ -91,9 +100,10 @@ def draw_customers(s: Scenario, streams: Streams) -> Customers:
         arm=_pick(streams("assignments.arm"), [a.share for a in s.arms], n),
         acquired=acquired,
         exposed=exposed,
-        first_order=exposed - _tenure(streams("customers.tenure"), acquired),
+        first_order=exposed - silent - tenure,
         rate=scale[region, acquired.astype(np.int64)] * multiplier,
         taste=_lognormal(streams("customers.taste"), s.spend_between, n),
+        silent=silent,
     )
 
 
@@ -102,18 +112,25 @@ def draw_first(s: Scenario, streams: Streams, c: Customers) -> Orders:
     who = np.arange(len(c.rate))
     revenue = _lognormal(streams("first.value"), s.spend_within, len(who))
     revenue *= c.taste * _order_value(s)[c.region]
-    return Orders(who, c.first_order, revenue, np.zeros(len(who)))
+    return Orders(who, c.first_order, revenue, np.zeros(len(who)), np.zeros(len(who)))
 
 
 def draw_history(s: Scenario, streams: Streams, c: Customers) -> Orders:
-    """Orders between a customer's first and the exposure."""
-    tenure = c.exposed - c.first_order
+    """Orders between a customer's first and the exposure, or the silence before it.
+
+    Where silence is asked for, one of them is the last order before it.
+    """
+    end = c.exposed - c.silent
+    tenure = end - c.first_order
     count = streams("history.count").poisson(c.rate * s.history_pace * tenure / DAY)
+    last = (c.silent > 0) & (tenure > 0)
+    count += last
     who = np.repeat(np.arange(len(count)), count)
     back = np.floor(streams("history.at").random(len(who)) * tenure[who]).astype(np.int64)
+    back[(np.cumsum(count) - count)[last]] = 0
     revenue = _lognormal(streams("history.value"), s.spend_within, len(who))
     revenue *= c.taste[who] * _order_value(s)[c.region[who]]
-    return Orders(who, c.exposed[who] - back, revenue, np.zeros(len(who)))
+    return Orders(who, end[who] - back, revenue, np.zeros(len(who)), np.zeros(len(who)))
 
 
 def draw_orders(s: Scenario, streams: Streams, c: Customers) -> Orders:
@@ -141,7 +158,8 @@ def draw_orders(s: Scenario, streams: Streams, c: Customers) -> Orders:
     used &= remembers < np.array([a.redeemed for a in s.arms])[arm]
     used &= revenue >= np.array([a.min_spend for a in s.arms])[arm]
     discount = np.where(used, np.array([a.coupon for a in s.arms])[arm], 0.0)
-    return Orders(who, c.exposed[who] + elapsed, revenue, discount)
+    fee = np.where(in_effect, np.array([a.fee for a in s.arms])[arm], 0.0)
+    return Orders(who, c.exposed[who] + elapsed, revenue, discount, fee)
 
 
 def draw_parcels(

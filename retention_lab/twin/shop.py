@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retention_lab.twin import draw
+from retention_lab.twin.factorial import effects_of
 from retention_lab.twin.model import WINDOW
 from retention_lab.twin.scenario import COMEBACK_COUPON, Scenario
 from retention_lab.twin.truth import Truth, truth_of
@@ -32,7 +33,7 @@ class Shop:
     assignments   customer_id, arm, assigned_at, region, market, channel, promotion_acquired,
                   tier: one row a customer
     orders        order_id, customer_id, ordered_at, revenue (before the coupon), discount,
-                  margin (after goods and coupon), coupon_used (0 or 1), promised_at,
+                  margin (after goods, coupon and fee), coupon_used (0 or 1), promised_at,
                   delivered_at (null: not yet)
     refunds       order_id, customer_id, at, amount
     unsubscribes  customer_id, at
@@ -62,6 +63,8 @@ class Shop:
             "within_days": WINDOW,
             **self.truth.as_dict(),
         }
+        if self.scenario.factors:
+            content["factors"] = effects_of(self.scenario)
         text = json.dumps(content, indent=1, default=str)
         (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
         return folder
@@ -127,7 +130,7 @@ def _sales(
         "ordered_at": _times(sold["at"]),
         "revenue": sold["revenue"],
         "discount": sold["discount"],
-        "margin": np.round(s.margin * sold["revenue"] - sold["discount"], 2),
+        "margin": np.round(s.margin * sold["revenue"] - sold["discount"] - sold["fee"], 2),
         "coupon_used": (sold["discount"] > 0).astype(np.int8),
         "promised_at": _times(sold["promised"]),
         "delivered_at": delivered,
@@ -161,6 +164,7 @@ def _part(
         "at": o.at,
         "revenue": revenue,
         "discount": o.discount,
+        "fee": o.fee,
         "promised": promised,
         "delivered": delivered,
         "refunded": refunded,

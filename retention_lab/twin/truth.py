@@ -99,11 +99,12 @@ def _expected(
     x_all = interpolate(within, days, heights)
     x_effect = interpolate(min(within, scenario.effect_days), days, heights)
     total = sum(c.weight for c in members)
-    buyers = orders = revenue = coupons = 0.0
+    buyers = orders = in_effect = revenue = coupons = 0.0
     for c in members:
         w = c.weight / total
         buyers += w * some(scenario, c.scale * x_all)
         orders += w * scenario.evenness * c.scale * x_all
+        in_effect += w * scenario.evenness * c.scale * x_effect
         worth = arm.basket * x_effect + (x_all - x_effect)
         revenue += w * scenario.evenness * c.scale * worth * c.region.order_value
         coupons += w * some(scenario, c.scale * x_effect) * coupon_share(scenario, arm, c.region)
@@ -112,7 +113,7 @@ def _expected(
         f"repurchase_{within}d": buyers,
         f"orders_{within}d": orders,
         f"revenue_{within}d": revenue,
-        f"margin_{within}d": scenario.margin * revenue - arm.coupon * coupons,
+        f"margin_{within}d": scenario.margin * revenue - arm.coupon * coupons - arm.fee * in_effect,
         f"coupons_{within}d": coupons,
         f"unsubscribed_{within}d": (scenario.unsubscribed + arm.unsubscribes) * gone,
         "order_value": revenue / orders,

@@ -67,6 +67,14 @@ def test_a_levels_interval_is_scipys():
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs), rel=1e-9)
 
 
+def test_a_shares_interval_is_wilsons_and_stays_within_0_and_1():
+    for k, n in ((498, 500), (0, 40), (7, 30)):
+        x = np.arange(n) < k
+        found = est.share_interval(level(x), ALPHA)
+        theirs = stats.binomtest(k, n).proportion_ci(1 - ALPHA, method="wilson")
+        assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=1e-9)
+
+
 levels = st.builds(
     Level,
     st.floats(-100, 100).filter(lambda x: abs(x) > 1e-3),

@@ -19,6 +19,7 @@ from retention_lab.data import datasets
 from retention_lab.data.datasets import DatasetMissingError, describe, locate, status
 from retention_lab.data.registry import Dataset, Form, Table, Text, Wheel
 from retention_lab.errors import DataError
+from retention_lab.twin import MADE
 
 RAW = b"1 2\n3 4\n"
 TEXT = Text(0, (("a", "integer"), ("b", "integer")))
@@ -303,7 +304,8 @@ def test_a_cache_that_cannot_be_written_is_said(home, register, wheel, monkeypat
 
 def test_status_covers_every_dataset_and_brings_nothing(home):
     found = {s.name: s for s in status()}
-    assert list(found) == ["hillstrom", "online-retail", "cdnow", "complete-journey", "twin"]
+    assert list(found)[:4] == ["hillstrom", "online-retail", "cdnow", "complete-journey"]
+    assert list(found)[4:] == ["twin", "twin-returns", "twin-winback"]
     assert found["hillstrom"].found_in is None
     assert "hillstrom.csv" in found["hillstrom"].how_to_get
     assert found["online-retail"].licence == "CC0"
@@ -356,6 +358,21 @@ def test_the_twin_is_made_once(home, small_twin):
     assert {p.name: p.stat().st_mtime_ns for p in path.parent.iterdir()} == made
     assert describe("twin").path == path.with_name("customers.parquet")
     assert [p.name for p in path.parent.parent.iterdir()] == [path.parent.name]
+
+
+def test_every_simulated_dataset_is_a_shop_of_its_own(home, small_twin, monkeypatch):
+    from retention_lab.twin import scenario
+
+    for attribute in MADE.values():
+        few = dataclasses.replace(getattr(scenario, attribute), customers=300)
+        monkeypatch.setattr(scenario, attribute, few)
+    datasets._twin_key.cache_clear()
+    folders = {name: locate(f"{name}/assignments").parent for name in MADE}
+    assert len(set(folders.values())) == len(MADE)
+    for name, folder in folders.items():
+        truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+        assert truth["scenario"]["name"] == scenario.scenario_of(name).name
+        assert describe(name).path == folder / "customers.parquet"
 
 
 def test_a_lost_file_of_the_twin_is_made_again(home, small_twin):

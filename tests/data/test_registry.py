@@ -10,7 +10,8 @@ FORMS = [(d, t, f) for d in registry().values() for t in d.tables for f in t.for
 
 
 def test_the_four_public_datasets_and_the_twin_are_registered():
-    assert list(registry()) == ["hillstrom", "online-retail", "cdnow", "complete-journey", "twin"]
+    names = ["hillstrom", "online-retail", "cdnow", "complete-journey", "twin", "twin-returns"]
+    assert list(registry()) == [*names, "twin-winback"]
 
 
 def test_every_dataset_says_where_it_is_from_and_what_one_may_do_with_it():
@@ -55,4 +56,6 @@ def test_the_table_that_a_bare_name_means():
         "cdnow": "transactions",
         "complete-journey": None,
         "twin": None,
+        "twin-returns": None,
+        "twin-winback": None,
     }

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retention_lab.errors import SpecError
-from retention_lab.experiment.load import load, parse, validate
+from retention_lab.experiment.load import OverrideError, load, parse, validate
 from retention_lab.experiment.spec import hours
 
 WHOLE = """\
@@ -81,7 +81,7 @@ def test_the_whole_schema_of_the_design_is_read(file):
         (("segments:", "segmnts:"), "line 25: unknown key 'segmnts'; did you mean 'segments'?"),
         (
             ("quantile: 0.999", "quantle: 0.999"),
-            "line 21: unknown key 'metrics.1.cap.quantle'; did",
+            "line 21: metric 2, cap: unknown key 'quantle'; did you mean 'quantile'?",
         ),
         (("at: ordered_at", "att: ordered_at"), "line 10: unknown key 'data.events.orders.att'"),
         (("  arm: arm\n", ""), "line 13: 'design.arm' is missing"),
@@ -93,7 +93,14 @@ def test_the_whole_schema_of_the_design_is_read(file):
         (("control: none", "control: nobody"), "control 'nobody' is not in expected_split"),
         (("c20: 1}\n  cluster", "c20: 0}\n  cluster"), "a share above 0"),
         (("control: none", "control: no"), "YAML reads yes/no"),
-        (("kind: sum", "kind: total"), "metrics.1.kind: "),
+        (
+            ("kind: sum", "kind: total"),
+            "line 21: metric 2, kind: 'total' is none of proportion, mean",
+        ),
+        (("kind: sum", "kind: smu"), "ratio, quantile, retention, sum, count; did you mean 'sum'?"),
+        (("role: guardrail", "role: gardrail"), "metric 4, role: 'gardrail' is none of"),
+        (("role: guardrail", "role: gardrail"), "did you mean 'guardrail'?"),
+        (("kind: mean, value", "value"), "metric 5: no 'kind'"),
         (("value: revenue, ", ""), "a sum metric needs value"),
         (("numerator: revenue_30d, ", ""), "a ratio metric needs numerator"),
         (
@@ -102,7 +109,10 @@ def test_the_whole_schema_of_the_design_is_read(file):
         ),
         (("quantile: 0.999", "value: 5, quantile: 0.9"), "exactly one of quantile or value"),
         (("name: order_value", "name: revenue_30d"), "two metrics are called revenue_30d"),
-        (("languages: [en, zh]", "languages: [en, fr]"), "line 30: report.languages.1: "),
+        (
+            ("languages: [en, zh]", "languages: [en, fr]"),
+            "line 30: report.languages, item 2: 'fr' is none",
+        ),
         (("min_cell: 20", "min_cell: many"), "line 29: privacy.min_cell: "),
         (("schema: 1", "schema: 2"), "line 1: schema: "),
         (("owner: growth", "owner: growth\nowner: crm"), "line 6: 'owner' stands twice (line 5)"),
@@ -167,12 +177,24 @@ def test_overrides_are_typed_by_the_schema(file, key, value, read):
         ("metrics.spnd.value", "x", "no item 'spnd'; did you mean 'spend'?"),
         ("owner.name", "x", "'owner' holds a value, not keys"),
         ("inference.alpha", "often", "inference.alpha: "),
+        ("metrics.spend.kind", "maen", "metric 5, kind: 'maen' is none of"),
+        ("design.control", "nobody", "control 'nobody' is not in expected_split"),
+        ("name", "other", "it must stay the file's name 'comeback-coupon'"),
     ],
 )
-def test_a_wrong_override_is_named(file, key, value, message):
-    with pytest.raises(SpecError) as caught:
-        load(file(), {key: value})
+def test_a_wrong_override_is_named_and_no_line_of_the_file(file, key, value, message):
+    with pytest.raises(OverrideError) as caught:
+        load(file(), {key: value, "question": "Why?"})
     assert message in str(caught.value)
+    assert f"--set {key}: " in str(caught.value)
+    assert "line" not in str(caught.value)
+    assert "--set question" not in str(caught.value)
+
+
+def test_a_fault_of_the_file_is_not_blamed_on_an_override(file):
+    with pytest.raises(SpecError, match=r"line 29: privacy\.min_cell") as caught:
+        load(file(("min_cell: 20", "min_cell: many")), {"inference.alpha": "0.1"})
+    assert not isinstance(caught.value, OverrideError)
 
 
 def test_specs_are_frozen(file):

@@ -123,16 +123,12 @@ def test_an_empty_table_is_refused(write):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("inference", {"sequential": True}, "sequential tests cannot be analysed yet"),
         (
             "survival",
             {"origin": "first orders", "event": "next orders"},
             "survival curves cannot be",
         ),
         ("incentive", {"strategy": "randomised"}, "incentive effects cannot be"),
-        ("design", {**DESIGN, "cluster": "store"}, "clusters cannot be analysed yet"),
-        ("metrics", [{**BACK, "covariates": ["x"]}], "adjustment for covariates cannot be"),
-        ("metrics", [{"name": "q", "kind": "quantile", "quantile": 0.5, "value": "x"}], "quantile"),
         ("metrics", [], "there is nothing to analyse"),
     ],
 )
@@ -230,3 +226,12 @@ def test_a_rare_event_may_not_have_happened_yet(write):
              "role": "guardrail", "direction": "decrease"}  # fmt: skip
     path = write({**tables(), "leave": never}, data=data, design=DESIGN, metrics=[BACK, guard])
     assert not make_plan(path).faults
+
+
+def test_a_sequential_test_needs_days_of_entry(write):
+    columns = {"arm": ["a", "b"] * 5, "x": [1.0, 2.0] * 5}
+    path = write({"units": columns}, data={"units": "units.parquet"},
+                 design={"arm": "arm", "control": "a"}, metrics=[{"name": "x", "kind": "mean"}],
+                 inference={"sequential": True})  # fmt: skip
+    with pytest.raises(PlanError, match="sequential needs assignments"):
+        make_plan(path)

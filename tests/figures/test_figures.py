@@ -79,7 +79,7 @@ def test_plots_change_nothing_but_the_axes(plot: Callable[..., Axes]) -> None:
 
 def test_every_arm_is_labelled_with_its_effect() -> None:
     shown = words(drawn(effect_plot, email(), metric="visit"))
-    assert " ".join(shown[:2]) == "Visit rate (two weeks): relative lift over “No e-mail”"
+    assert " ".join(shown[:2]) == "Visit rate (two weeks): relative change from “No e-mail”"
     assert {"Men's e-mail", "+72.1% (+64.1 to +80.7)", "Women's e-mail"} <= set(shown)
     assert "+42.6% (+35.6 to +50.0)" in shown
     assert "no difference" in shown
@@ -123,7 +123,7 @@ def test_a_ratio_is_plotted_by_its_own_estimand() -> None:
 
 def test_an_effect_without_an_estimate_says_why() -> None:
     shown = words(drawn(effect_plot, harm(), metric="big_spender"))
-    assert "Every unit has the same value" in shown
+    assert "all values are the same" in shown
 
 
 def test_an_open_interval_ends_in_an_arrow() -> None:
@@ -152,7 +152,8 @@ def test_segments_keep_their_order_and_say_what_is_hidden() -> None:
     levels = [w for w in shown if w[1:2] == ")"]
     assert levels == sorted(levels)
     assert len(levels) == 7
-    assert shown[shown.index("7) $1,000 +") + 1] == "too few customers to show"
+    hidden = "hidden, too small or next to a small one"
+    assert shown[shown.index("7) $1,000 +") + 1] == hidden
     assert "22,970 customers" in shown
 
 
@@ -173,7 +174,7 @@ def test_hidden_arms_are_not_drawn_as_empty() -> None:
         Row(analysis="quality", estimand="units", arm="Mens E-Mail", note="suppressed: too few"),
     ]
     shown = words(split_plot(rows, spec_of(email()), ax=blank_axes()))
-    assert "too few customers to show" in shown
+    assert "hidden, too few customers" in shown
     assert not any("100.0%" in w for w in shown)
 
 

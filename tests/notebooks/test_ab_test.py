@@ -72,7 +72,8 @@ def test_by_hand_in_its_own_folder(project):
     """As in JupyterLab: the kernel stands in notebooks/, the defaults name another experiment."""
     path = project / "notebooks" / "ab_test.ipynb"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("hillstrom-email.yaml", "tiny.yaml"), encoding="utf-8")
+    assert "comeback-coupon.yaml" in text
+    path.write_text(text.replace("comeback-coupon.yaml", "tiny.yaml"), encoding="utf-8")
     run("jupyter", "execute", path.name, "--inplace", cwd=path.parent)
     assert (the_run(project) / "report.en.html").is_file()
 

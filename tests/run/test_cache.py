@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +20,14 @@ from retention_lab.run.outcome import Outcome
 from retention_lab.run.prepare import Ready, prepare
 
 OVERRIDES = {"inference.alpha": "0.1"}
-RECORDED = {"tracking": "sqlite:///mlflow.db", "complete": True}
+RECORDED = {"tracking": "sqlite:///mlflow.db", "complete": True, "run_id": "abc"}
+
+
+def store(root: Path, *run_ids: str) -> None:
+    """What `prepare` reads of MLflow's database: the table of runs."""
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as connection, connection:
+        connection.execute("create table runs (run_uuid text)")
+        connection.executemany("insert into runs values (?)", [[i] for i in run_ids])
 
 
 @pytest.fixture
@@ -30,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 def folder(file: Path) -> Path:
     """A run of `file` that was finished and recorded."""
     made = project.finished(file)
-    (made.parents[2] / "mlflow.db").touch()
+    store(made.parents[2], "abc", "def")
     update_run(made, mlflow=RECORDED)
     return made
 
@@ -72,7 +81,15 @@ def spec(root: Path) -> None:
     path.write_text(path.read_text() + "# more\n")
 
 
-@pytest.mark.parametrize("change", [data, notebook, spec])
+def module(root: Path) -> None:
+    (root / "helpers.py").write_text("X = 2\n")
+
+
+def module_beside(root: Path) -> None:
+    (root / "notebooks" / "helpers.py").write_text("X = 2\n")
+
+
+@pytest.mark.parametrize("change", [data, notebook, spec, module, module_beside])
 @pytest.mark.usefixtures("folder")
 def test_a_changed_file_is_new_work(
     file: Path, tmp_path: Path, change: Callable[[Path], None]
@@ -86,7 +103,7 @@ def test_a_changed_file_is_new_work(
 def test_changed_packages_or_code_are_new_work(
     file: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(provenance, name, lambda: "another")
+    monkeypatch.setattr(provenance, name, lambda *_: "another")
     assert isinstance(look(file), Ready)
 
 
@@ -127,6 +144,19 @@ def test_an_older_run_with_the_same_key_is_found(file: Path, folder: Path) -> No
     assert found.folder == folder
 
 
+def rebuilt(root: Path, *run_ids: str) -> None:
+    (root / "mlflow.db").unlink()
+    store(root, *run_ids)
+
+
+def test_a_server_is_not_asked(file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:pw@127.0.0.1:9")
+    update_run(folder, mlflow={**RECORDED, "tracking": "http://127.0.0.1:9"})
+    found = look(file)
+    assert isinstance(found, Outcome)
+    assert found.ok
+
+
 def another_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
 
@@ -137,6 +167,8 @@ def another_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lambda folder, _: update_run(folder, mlflow=None),
         lambda folder, _: update_run(folder, mlflow={**RECORDED, "complete": False}),
         lambda folder, _: (folder.parents[2] / "mlflow.db").unlink(),
+        lambda folder, _: rebuilt(folder.parents[2], "another run's"),
+        lambda folder, _: (folder.parents[2] / "mlflow.db").write_text("no database"),
         another_store,
     ],
 )
@@ -160,7 +192,7 @@ def test_unknown_data_is_never_unchanged(folder: Path, tmp_path: Path) -> None:
 
 def test_skipping_imports_nothing_heavy(file: Path) -> None:
     """In fresh processes: one leaves a finished run, the next skips it."""
-    (file.parents[1] / "mlflow.db").touch()
+    store(file.parents[1], "abc")
 
     def python(program: str) -> list[object]:
         words = [sys.executable, "-c", "import json, sys\nfrom pathlib import Path\n" + program]

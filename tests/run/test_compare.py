@@ -36,11 +36,11 @@ def test_every_kind_of_input_is_named(file: Path, tmp_path: Path) -> None:
     versions = {**read_run(b)["versions"], "duckdb": "2.0.0"}
     update_run(b, versions=versions, git={"commit": "abc", "dirty": True})
     found = {(i.kind, i.name): (i.a, i.b) for i in compare(a, b).inputs}
-    assert found["file", "inference.alpha"] == ("0.05", "0.1")
-    assert found["file", "segments"] == (None, "spend")
+    assert found["set", "inference.alpha"] == ("0.05", "0.1")
+    assert found["set", "segments"] == (None, "spend")
     assert found["version", "duckdb"][1] == "2.0.0"
     assert found["git", "commit"] == (None, "abc")
-    assert {kind for kind, _ in found} == {"file", "data", "hash", "version", "git"}
+    assert {kind for kind, _ in found} == {"set", "data", "hash", "version", "git"}
     assert {name for kind, name in found if kind == "hash"} == {"notebook"}
     one, other = found["data", "units"]
     assert one != other
@@ -98,3 +98,14 @@ def test_a_file_that_is_not_valid_is_compared_as_written(file: Path) -> None:
 def test_what_is_no_run_is_an_error(file: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run folder"):
         compare(project.finished(file), tmp_path)
+
+
+def test_a_changed_file_and_a_changed_value_are_told_apart(file: Path) -> None:
+    a = project.finished(file)
+    file.write_text(file.read_text() + "privacy: {min_cell: 5}\n")
+    b = project.finished(file, overrides={"metrics.0.direction": "decrease"})
+    found = {(i.kind, i.name): (i.a, i.b) for i in compare(a, b).inputs}
+    assert found == {
+        ("file", "privacy.min_cell"): ("20", "5"),
+        ("set", "metrics.spend.direction"): ("increase", "decrease"),
+    }

@@ -14,11 +14,17 @@ import project
 import psutil
 import pytest
 
+import retention_lab
 from retention_lab.errors import PlanError
+from retention_lab.experiment.load import load
+from retention_lab.run import execute as running
 from retention_lab.run import record as recording
 from retention_lab.run.execute import Event, Outcome, notebook_parameters, run_experiments
 from retention_lab.run.folder import read_run
 from retention_lab.run.kernel import LONGEST, how_it_ended, socket_folder
+from retention_lab.run.parameters import check_notebook
+from retention_lab.run.prepare import Ready, prepare
+from retention_lab.run.provenance import key_of, spec_hash
 
 SHOW = """
 import json, os, sys
@@ -210,6 +216,182 @@ def test_a_record_that_fails_is_told_and_caught_up(
     assert folders == [outcome.folder]
 
 
+def edited(root: Path) -> None:
+    file = root / "experiments" / "two.yaml"
+    file.write_text(file.read_text() + "inference: {alpha: 0.3}\n")
+
+
+def broken(root: Path) -> None:
+    file = root / "experiments" / "two.yaml"
+    file.write_text(file.read_text() + "inferense: {}\n")
+
+
+def run_both(root: Path, change: Callable[[Path], object]) -> Outcome:
+    """How `two` ends where `change` is made while it waits for `one` to end."""
+    files = [root / "experiments" / f"{name}.yaml" for name in ("one", "two")]
+
+    def on_event(event: Event) -> None:
+        if event.kind == "started" and event.experiment == "one":
+            change(root)
+
+    return run_experiments(files, jobs=1, on_event=on_event)[1]
+
+
+def test_a_file_that_is_edited_while_it_waits_is_what_is_run_and_told(
+    tmp_path: Path, recorded: list[Path]
+) -> None:
+    _, file = project.make(tmp_path, "one", "two")
+    before = file.read_bytes()
+    outcome = run_both(tmp_path, edited)
+    assert outcome.status == "finished", outcome.message
+    assert outcome.folder is not None
+    told = read_run(outcome.folder)
+    assert (outcome.folder / "spec.yaml").read_bytes() == file.read_bytes() != before
+    assert told["hashes"]["file"] == told["hashes"]["spec"] == spec_hash(file, {})
+    assert told["key"] == key_of(told["hashes"])
+    assert run([file])[0][0].status == "skipped_unchanged"
+    file.write_bytes(before)
+    assert isinstance(prepare(file, overrides={}, reports=None, force=False), Ready)
+
+
+def test_a_file_that_is_broken_while_it_waits_fails(tmp_path: Path, recorded: list[Path]) -> None:
+    project.make(tmp_path, "one", "two")
+    outcome = run_both(tmp_path, broken)
+    assert outcome.status == "failed"
+    assert "unknown key 'inferense'; did you mean 'inference'" in outcome.message
+    assert outcome.folder is not None
+    assert read_run(outcome.folder)["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [
+        ("experiments/one.yaml", {"file", "spec"}),
+        ("data/units.csv", {"data"}),
+        ("notebooks/one.ipynb", {"notebook"}),
+        ("helpers.py", {"code"}),
+    ],
+)
+def test_what_changes_while_the_notebook_runs_has_no_hash_and_no_key(
+    tmp_path: Path, recorded: list[Path], name: str, lost: set[str]
+) -> None:
+    change = (
+        f"import pathlib\nwith pathlib.Path({name!r}).open('a') as file:\n    file.write('\\n')"
+    )
+    files = project.make(tmp_path, "one", cells=[change, project.FINISH])
+    (outcome,), events = run(files)
+    assert outcome.status == "finished", outcome.message
+    assert outcome.folder is not None
+    told = read_run(outcome.folder)
+    assert {n for n, digest in told["hashes"].items() if digest is None} == lost
+    assert told["key"] is None
+    (said,) = [e.text for e in events if e.kind == "note"]
+    assert said.startswith("one: changed while it ran: ")
+    assert all(n in said for n in lost)
+
+
+def odd(path: str) -> str:
+    """A cell that leaves a Parquet file whose text is not UTF-8."""
+    return (
+        "import pathlib\nimport pyarrow as pa, pyarrow.parquet as pq\n"
+        "text = pa.Array.from_buffers(pa.string(), 1, pa.array([b'\\xff\\xfe']).buffers())\n"
+        f"pq.write_table(pa.table({{'a': text}}), pathlib.Path(run_dir) / {path!r})"
+    )
+
+
+def test_an_odd_file_does_not_keep_a_run_from_its_end(
+    tmp_path: Path, recorded: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is deleted and told; the notebook's own error is kept, and later files are cleaned."""
+    monkeypatch.setenv("SHOP", str(tmp_path / "data"))
+    tell = "import os\n(pathlib.Path(run_dir) / 'z.txt').write_text(os.environ['SHOP'])"
+    cells = {
+        "fails": [odd("a.parquet"), tell, "1 / 0"],
+        "keeps": [odd("a.parquet"), tell, project.FINISH],
+        "loses": [project.FINISH, odd("results.parquet"), tell],
+        "good": [project.FINISH],
+    }
+    project.make(tmp_path)
+    files = [project.add(tmp_path, n, c, units="${SHOP}/units.csv") for n, c in cells.items()]
+    (fails, keeps, loses, good), _ = run(files, jobs=2)
+    assert [o.status for o in (fails, keeps, loses, good)] == [
+        "failed", "finished", "failed", "finished",
+    ]  # fmt: skip
+    assert fails.message == "cell 5: ZeroDivisionError: division by zero"
+    gone = "a.parquet was deleted: a secret in it could not be replaced (UnicodeDecodeError)"
+    assert keeps.faults == (gone,)
+    assert "the results are lost:\nresults.parquet was deleted" in loses.message
+    for outcome in (fails, keeps, loses):
+        assert outcome.folder is not None
+        told = read_run(outcome.folder)
+        assert told["status"] == outcome.status
+        assert "was deleted" in told["faults"][-1]
+        assert "a.parquet" not in told["files"]
+        assert (outcome.folder / "z.txt").read_text() == "${SHOP}"
+    assert len(recorded) == 4
+
+
+def test_a_fault_of_the_runner_ends_one_run_and_is_told(
+    tmp_path: Path, recorded: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(ready: Ready, folder: Path) -> list[str]:
+        if ready.experiment == "one":
+            raise ValueError("a fault of the runner")
+        return []
+
+    monkeypatch.setattr(running, "note_changes", note)
+    (one, two), _ = run(project.make(tmp_path, "one", "two"), jobs=2)
+    assert (one.status, two.status) == ("failed", "finished")
+    assert one.message == "ValueError: a fault of the runner"
+    assert one.folder is not None
+    told = read_run(one.folder)
+    assert (told["status"], told["error"]["type"]) == ("failed", "ValueError")
+
+
+def test_a_terminal_that_is_gone_stops_nothing(tmp_path: Path, recorded: list[Path]) -> None:
+    def on_event(event: Event) -> None:
+        raise OSError(5, "Input/output error")
+
+    (outcome,) = run_experiments(project.make(tmp_path, "one"), on_event=on_event)
+    assert outcome.status == "finished"
+
+
+def test_the_kernel_has_the_runners_package_and_the_projects_modules(
+    tmp_path: Path, recorded: list[Path]
+) -> None:
+    cells = ["import retention_lab, helpers\nprint(retention_lab.__file__)", project.FINISH]
+    files = project.make(tmp_path, "one", cells=cells)
+    (tmp_path / "helpers.py").write_text("")
+    (tmp_path / "retention_lab").mkdir()
+    (tmp_path / "retention_lab" / "__init__.py").write_text("raise RuntimeError('another copy')")
+    (outcome,), _ = run(files)
+    assert outcome.status == "finished", outcome.message
+    assert notebook(outcome)["cells"][2]["outputs"][0]["text"] == [f"{retention_lab.__file__}\n"]
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "1 / 0", ""])
+def test_what_a_kernel_started_ends_with_it(tmp_path: Path, recorded: list[Path], end: str) -> None:
+    start = (
+        "import os, pathlib, signal, subprocess\n"
+        "def deaf():\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "made = [subprocess.Popen(['sleep', '300'], preexec_fn=f) for f in (None, deaf)]\n"
+        "pathlib.Path('pids').write_text(' '.join(str(m.pid) for m in made))\n"
+    )
+    run(project.make(tmp_path, "one", cells=[project.FINISH, start + end]))
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    until = time.monotonic() + 10
+    while any(map(lives, pids)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture
 def refused(tmp_path: Path, recorded: list[Path]) -> Callable[..., Outcome]:
     """refused(change): the outcome of a file after change(its path, its notebook's path)."""
@@ -247,6 +429,15 @@ def replace(old: str, new: str) -> Callable[[Path, Path], object]:
             lambda file, _: file.write_text(file.read_text() + "parameters: {overides: {}}\n"),
             r"'overides' is not in the parameters cell of one.ipynb; did you mean 'overrides'",
         ),
+        *(
+            (
+                lambda file, _, name=name: file.write_text(
+                    file.read_text() + f"parameters: {{{name}: other}}\n"
+                ),
+                rf"parameters: '{name}' is set by the lab; the file may not set it",
+            )
+            for name in ("experiment", "run_dir", "overrides")
+        ),
         (lambda _, nb: nb.write_text("{}"), r"one.ipynb is not a notebook"),
         (lambda _, nb: project.write_notebook(nb, ["1"], None), r"no cell with the tag"),
         (lambda _, nb: project.write_notebook(nb, ["1"], "%magic"), r"line 1 .* is not Python"),
@@ -281,7 +472,11 @@ def test_a_dataset_that_cannot_be_had_is_skipped(
     assert outcome.ok
     assert "hillstrom" in outcome.message
     assert recorded == []
-    assert not (tmp_path / "reports").exists()
+    left = {
+        p.relative_to(tmp_path / "reports").as_posix() for p in tmp_path.rglob("reports/**/*.*")
+    }
+    assert left == {"index.html", "index.zh.html", "one/skipped.json"}
+    assert "Skipped, no data" in (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, recorded: list[Path]) -> None:
@@ -312,6 +507,23 @@ def test_parameters_are_read_from_the_notebook(tmp_path: Path) -> None:
         notebook_parameters(tmp_path / "m.ipynb")
 
 
+def test_a_file_and_its_notebook_are_held_against_each_other(tmp_path: Path) -> None:
+    """What `run` refuses is found without a run, and without nbformat."""
+    (file,) = project.make(tmp_path, "one")
+    sound = file.read_text()
+    check_notebook(load(file), tmp_path)
+    file.write_text(sound + "parameters: {nope: 1, run_dir: x}\n")
+    with pytest.raises(PlanError) as error:
+        check_notebook(load(file), tmp_path)
+    assert str(error.value).splitlines() == [
+        "parameters: 'run_dir' is set by the lab; the file may not set it",
+        "parameters: 'nope' is not in the parameters cell of one.ipynb",
+    ]
+    file.write_text(sound.replace("notebook: one", "notebook: oen"))
+    with pytest.raises(PlanError, match=r"no oen\.ipynb in notebooks/; did you mean 'one'"):
+        check_notebook(load(file), tmp_path)
+
+
 def test_sockets_have_a_short_private_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
@@ -328,3 +540,13 @@ def test_sockets_have_a_short_private_path(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_an_exit_status_is_put_into_words(code: int | None, words: str) -> None:
     assert words in how_it_ended(code)
+
+
+def test_a_wrong_override_leaves_nothing(tmp_path: Path) -> None:
+    files = project.make(tmp_path, "one")
+    (outcome,), _ = run(files, overrides={"inference.alpah": "0.1"})
+    assert (outcome.status, outcome.folder) == ("failed", None)
+    assert "--set inference.alpah: unknown key 'inference.alpah'; did you mean" in outcome.message
+    assert "line" not in outcome.message
+    assert not (tmp_path / "reports").exists()
+    assert not (tmp_path / "mlflow.db").exists()

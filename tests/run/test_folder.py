@@ -14,7 +14,15 @@ import pytest
 from retention_lab.errors import RunError
 from retention_lab.experiment.plan import make_plan
 from retention_lab.run import folder as folders
-from retention_lab.run.folder import close_run, find_run, list_runs, open_run, read_run, spec_of
+from retention_lab.run.folder import (
+    close_run,
+    find_run,
+    latest_run,
+    list_runs,
+    open_run,
+    read_run,
+    spec_of,
+)
 
 
 @pytest.fixture
@@ -56,7 +64,7 @@ def test_closing_tells_how_it_ended(file: Path) -> None:
     folder = project.finished(file)
     run = read_run(folder)
     assert run["status"] == "finished"
-    assert run["verdict"] == {"verdict": "ship", "arm": "b"}
+    assert run["verdict"] == {"verdict": "ship", "arm": "b", "reason": "primary_better"}
     assert run["seconds"] >= 0
     assert run["finished"] >= run["started"]
     assert {"spec.yaml", "results.parquet", "verdict.json"} <= set(run["files"])
@@ -182,3 +190,14 @@ def test_a_folder_without_run_json_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"half": ')
     with pytest.raises(RunError, match="cannot be read"):
         read_run(tmp_path)
+
+
+def test_a_name_means_the_latest_run_of_the_file_as_written(file: Path) -> None:
+    written = project.finished(file)
+    changed = project.finished(file, overrides={"inference.alpha": 0.1})
+    late = changed.rename(changed.with_name("29990101-000000-aaaa"))
+    reports = written.parents[1]
+    assert find_run(reports, file.stem) == written
+    assert find_run(reports, late.name) == late
+    assert latest_run([late]) == late
+    assert latest_run([]) is None

@@ -6,8 +6,10 @@ import json
 import re
 from pathlib import Path
 
-from run.sample import coupon, email, harm, mismatch, write
+from run.sample import Case, coupon, email, harm, mismatch, write
 
+from retention_lab.results import Verdict
+from retention_lab.run.folder import note_skip
 from retention_lab.run.index import write_index
 from retention_lab.run.report import write_reports
 
@@ -40,7 +42,7 @@ def test_every_experiment_with_verdict_effect_and_links(tmp_path: Path) -> None:
     assert "Visit rate (two weeks), “Men&#39;s e-mail”" in en
     assert [w for w in ("Ship", "Keep running", "Stop") if f">{w}</span>" not in en] == []
     assert 'href="hillstrom-email/20260116-081500-a1b2/report.en.html"' in en
-    assert "16 January 2026" in en
+    assert "16 January 2026, 08:15 UTC" in en
     assert "男装邮件和女装邮件能否带回老客户？" in zh
     assert zh.index("report.zh.html") < zh.index("report.en.html")
 
@@ -96,3 +98,60 @@ def test_other_files_in_the_folder_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("x")
     (tmp_path / "notes").mkdir()
     assert "No experiment has been run yet" in read(tmp_path)
+
+
+CHANGED = {"overrides": {"inference.alpha": 0.2}}
+
+
+def test_the_latest_verdict_is_that_of_the_file_as_written(tmp_path: Path) -> None:
+    write(email(), tmp_path)
+    later = "2026-01-20T09:15:00+00:00"
+    stop = Case("hillstrom-email", email().spec, email().results, Verdict("stop", None, ()))
+    write(stop, tmp_path, run_id="20260120-091500-ffff", started=later, **CHANGED)
+    en, zh = read(tmp_path), read(tmp_path, "zh")
+    assert en.index(">Ship</span>") < en.index("1 other run") < en.index(">Stop</span>")
+    assert "with changed values: inference.alpha = 0.2" in en
+    assert "使用了修改值：inference.alpha = 0.2" in zh
+    assert "gave no result" not in en
+
+
+def test_a_failure_with_changed_values_is_no_failure_of_the_file(tmp_path: Path) -> None:
+    write(email(), tmp_path)
+    folder = fail(tmp_path, "hillstrom-email", "20260120-091500-ffff", "too small")
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, **CHANGED}))
+    assert "gave no result" not in read(tmp_path)
+
+
+def test_an_experiment_that_ran_with_changed_values_only_says_so(tmp_path: Path) -> None:
+    write(email(), tmp_path, **CHANGED)
+    en = read(tmp_path)
+    assert "other run" not in en
+    assert "with changed values: inference.alpha = 0.2" in en
+
+
+def test_runs_of_one_day_are_told_apart(tmp_path: Path) -> None:
+    for hour in ("08", "17"):
+        started = f"2026-01-16T{hour}:15:00+00:00"
+        write(email(), tmp_path, run_id=f"20260116-{hour}1500-a1b2", started=started)
+    en = read(tmp_path)
+    assert "16 January 2026, 08:15 UTC" in en
+    assert "16 January 2026, 17:15 UTC" in en
+
+
+def test_what_was_skipped_is_listed_with_its_reason(tmp_path: Path) -> None:
+    write(email(), tmp_path)
+    note_skip(tmp_path, "hillstrom-email", "dataset <b> is not at hand")
+    note_skip(tmp_path, "never-run", "dataset 'x' is not at hand")
+    en, zh = read(tmp_path), read(tmp_path, "zh")
+    assert ">Ship</span>" in en
+    assert re.search(r"Not run on .*: dataset &lt;b&gt; is not at hand", en)
+    assert ">Skipped, no data</span>" in en
+    assert "never-run" in zh
+    assert "2 experiments" in en
+
+
+def test_a_skip_is_void_after_a_run(tmp_path: Path) -> None:
+    note_skip(tmp_path, "hillstrom-email", "not at hand")
+    write(email(), tmp_path, started="2999-01-01T00:00:00+00:00")
+    assert "not at hand" not in read(tmp_path)

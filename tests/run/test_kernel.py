@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from retention_lab.run.engine import end_group
 from retention_lab.run.execute import _termination_interrupts
 from retention_lab.run.kernel import Stop, kernel_environment
 
@@ -56,11 +58,30 @@ def test_a_loop_that_is_gone_is_no_obstacle() -> None:
     assert stop.asked
 
 
-def test_termination_is_heard_as_ctrl_c_and_only_within() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_is_heard_as_ctrl_c_and_only_within(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), _termination_interrupts():
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As `nohup` asks for."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _termination_interrupts():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_no_group_and_the_own_group_are_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _: killed.append(group))
+    for group in (None, os.getpgrp(), 4711):
+        end_group(group)
+    assert killed == [4711]
 
 
 def test_signals_are_left_alone_in_other_threads() -> None:

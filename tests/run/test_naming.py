@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
+from pathlib import Path
 
+import project
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,8 +45,75 @@ def test_parts_that_do_not_apply_are_left_out() -> None:
 
 
 def test_curves_and_nulls_are_left_out() -> None:
-    rows = [row(metric="m", estimate=1.0, term="x"), row(metric="m", estimate=1.0, at="30"), row()]
+    rows = [row(metric="m", estimate=1.0, at="30"), row()]
     assert metrics(rows) == {}
+
+
+def test_a_term_that_describes_is_not_part_of_the_name() -> None:
+    share = Row(analysis="quality", estimand="share", arm="a", term="expected 0.5", estimate=0.4)
+    split = Row(analysis="ab", estimand="sample_ratio", term="chi-square, 1 df", p_value=0.02)
+    assert metrics([share, split]) == {"share/a": 0.4, "sample_ratio.p": 0.02}
+
+
+def test_a_term_that_tells_apart_is_part_of_the_name() -> None:
+    def of(estimand: str, term: str, **values: object) -> Row:
+        where = {"metric": "m", "estimate": 1.0, **values}
+        return Row(analysis="ab", estimand=estimand, term=term, **where)  # type: ignore[arg-type]
+
+    rows = [
+        of("main_effect", "colour: red"),
+        of("main_effect", "size: big"),
+        of("interaction", "colour: red, size: big"),
+        of("covariate_difference", "age", arm="b", baseline="a"),
+        of("covariate_difference", "tier: gold", arm="b", baseline="a"),
+        of("heterogeneity", "3 levels", arm="b", baseline="a", segment="region"),
+        of("heterogeneity", "5 days of entry", arm="b", baseline="a"),
+    ]
+    assert [key.rsplit("-", 1)[0] for key in metrics(rows)] == [
+        "m/main_effect/colour_ red",
+        "m/main_effect/size_ big",
+        "m/interaction/colour_ red_ size_ big",
+        "m/covariate_difference/b/age",
+        "m/covariate_difference/b/tier_ gold",
+        "m/heterogeneity/b/region",
+        "m/heterogeneity/b",
+    ]
+
+
+def test_who_is_not_compared_with_the_control_is_told() -> None:
+    rows = [
+        row(metric="m", arm=arm, baseline=base, estimate=1.0)
+        for arm, base in (("b", "a"), ("c", "a"), ("c", "b"))
+    ]
+    assert list(metrics(rows)) == [
+        "m/mean_difference/b",
+        "m/mean_difference/c",
+        "m/mean_difference/c/vs b",
+    ]
+
+
+def test_every_number_of_a_run_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Four arms, all pairs, factors, covariates, a segment: no two rows share a name."""
+    import retention_lab as rl
+
+    (file,) = project.make(tmp_path, "one")
+    lines = [f"{'abcd'[i % 4]},{'xyz'[i % 7 % 3]},{i % 5},{i % 11}" for i in range(1600)]
+    (tmp_path / "data" / "units.csv").write_text("\n".join(["arm,region,age,spend", *lines]))
+    text = file.read_text().replace("role: primary}", "role: primary, covariates: [age, region]}")
+    text = text.replace(
+        "control: a}",
+        "control: a, factors: {colour: {a: red, b: blue, c: red, d: blue},"
+        " size: {a: small, b: small, c: big, d: big}}}",
+    )
+    file.write_text(text + "segments: [region]\ninference: {comparisons: pairs}\n")
+    plan = rl.plan(file)
+    rows = [r for r in rl.analyse(plan, rl.reduce(plan)).rows if r.at is None]
+    found = metrics(rows)
+    several = {"main_effect", "interaction", "covariate_difference", "heterogeneity"}
+    assert several <= {r.estimand for r in rows if r.estimate is not None}
+    assert {"sample_ratio", "sample_ratio.p", "share/a", "units/a"} <= set(found)
+    keys = [metric_key(r, "a") for r in rows]
+    assert sorted(keys) == sorted(set(keys))
 
 
 @pytest.mark.parametrize(
@@ -75,8 +145,12 @@ def test_an_arm_cannot_pass_for_anothers_number() -> None:
 @settings(deadline=None)
 @given(arm=NAMES, segment=NAMES, level=NAMES)
 def test_mlflow_takes_every_key(arm: str, segment: str, level: str) -> None:
-    made = row(metric="m" * 100, arm=arm, segment=segment, level=level, estimate=1.0, ci_high=2.0)
-    for key, value in metrics([made]).items():
+    where = {"metric": "m" * 100, "arm": arm, "segment": segment, "level": level, "term": level}
+    made = Row(analysis="ab", estimand="covariate_difference", baseline=arm, **where)  # type: ignore[arg-type]
+    made = dataclasses.replace(made, estimate=1.0, ci_high=2.0)
+    other = row(metric="m", arm=arm, baseline=level, estimate=1.0)
+    assert len(metrics([other, made])) == 3
+    for key, value in metrics([other, made]).items():
         _validate_metric(key, value, 0, 0)
 
 

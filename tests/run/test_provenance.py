@@ -16,6 +16,7 @@ from retention_lab.errors import DataError
 from retention_lab.experiment.plan import make_plan
 from retention_lab.run import provenance
 from retention_lab.run.provenance import (
+    code_hash,
     file_digest,
     git_state,
     key_of,
@@ -156,6 +157,7 @@ def test_the_file_and_what_is_set_count(tmp_path: Path) -> None:
     path = old(tmp_path / "one.yaml", b"schema: 1\n")
     hashes = {spec_hash(path, {}), spec_hash(path, {"a": "1"}), spec_hash(path, {"a": "2"})}
     assert len(hashes) == 3
+    assert spec_hash(path, {}) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert spec_hash(path, {"a": 1, "b": 2}) == spec_hash(path, {"b": 2, "a": 1})
 
 
@@ -270,3 +272,52 @@ def test_a_duckdb_file_is_the_input_of_its_tables(tmp_path: Path) -> None:
     told = of_plan(make_plan(file))
     assert told["engine"] == "duckdb"
     assert told["inputs"][0]["digest"] == file_digest(tmp_path / "shop.duckdb")
+
+
+def test_a_changed_value_leaves_the_hash_of_the_file(tmp_path: Path) -> None:
+    file = project.make(tmp_path, "one")[0]
+    plain = of_plan(make_plan(file))["hashes"]
+    changed = of_plan(make_plan(file, {"inference.alpha": "0.1"}))["hashes"]
+    assert plain["file"] == plain["spec"] == changed["file"] == file_digest(file)
+    assert changed["spec"] != plain["spec"]
+
+
+def test_the_projects_modules_and_the_packages_files_are_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "retention_lab"
+    monkeypatch.setattr(provenance, "__file__", str(package / "run" / "provenance.py"))
+    root = tmp_path / "project"
+    places = [
+        package / "a.py",
+        package / "texts" / "en.yaml",
+        package / "run" / "templates" / "page.css",
+        package / "run" / "templates" / "page.html.j2",
+        root / "helpers.py",
+        root / "notebooks" / "more.py",
+        root / "shop" / "__init__.py",
+        root / "shop" / "deep" / "sums.py",
+    ]
+    hashes = [code_hash(root)]
+    for place in places:
+        for content in (b"1", b"2"):
+            old(place, content)
+            hashes.append(code_hash(root))
+    assert len(set(hashes)) == len(hashes) == 1 + 2 * len(places)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/model.py",
+        "shop.txt",
+        "notebooks/.ipynb_checkpoints/more.py",
+        ".venv/__init__.py",
+        "retention_lab/__init__.py",
+        "retention_lab/cli.py",
+    ],
+)
+def test_what_a_kernel_does_not_import_is_not_code(tmp_path: Path, name: str) -> None:
+    before = code_hash(tmp_path)
+    old(tmp_path / name, b"1")
+    assert code_hash(tmp_path) == before

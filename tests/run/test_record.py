@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from retention_lab.errors import RunError
 from retention_lab.experiment.plan import make_plan
+from retention_lab.results import Reason, Verdict
 from retention_lab.run import record as recording
 from retention_lab.run.folder import close_run, open_run, read_run, update_run
 from retention_lab.run.provenance import inputs_of
@@ -85,6 +87,30 @@ def test_everything_of_a_finished_run_is_there(root: Path) -> None:
         "tracking": "sqlite:///mlflow.db",
         "complete": True,
     }
+
+
+def test_changed_values_are_a_tag_and_leave_the_files_own_hash(root: Path) -> None:
+    file = root / "experiments" / "one.yaml"
+    record(project.finished(file))
+    record(project.finished(file, overrides={"inference.alpha": 0.1}))
+    changed, plain = sorted((r.data for r in runs(root)), key=lambda d: "changed" not in d.tags)
+    assert changed.tags["changed"] == "inference.alpha = 0.1"
+    assert "changed" not in plain.tags
+    assert changed.params["inference.alpha"] == "0.1"
+    assert changed.tags["hash.file"] == plain.tags["hash.file"] == plain.tags["hash.spec"]
+    assert changed.tags["hash.spec"] != plain.tags["hash.spec"]
+
+
+def test_an_invalid_run_is_described_without_effects(root: Path) -> None:
+    folder = project.finished(root / "experiments" / "one.yaml")
+    codes = ("sample_ratio_mismatch", "sample_ratio_mismatch", "primary_better")
+    verdict = Verdict("invalid", None, tuple(Reason(code) for code in codes))
+    verdict.save(folder, {"en": [f"It is {code}." for code in codes]})
+    record(folder)
+    (run,) = runs(root)
+    note = run.data.tags["mlflow.note.content"]
+    assert note.count("It is sample_ratio_mismatch.") == 1
+    assert "primary_better" not in note
 
 
 def test_the_times_are_the_runs_own(root: Path) -> None:
@@ -166,6 +192,8 @@ def test_what_broke_in_the_middle_is_finished(
         with pytest.raises(RunError, match=r"sqlite:///mlflow\.db: .*the server went away$"):
             record(folder)
     assert read_run(folder)["mlflow"]["complete"] is False
+    (half,) = runs(root)
+    assert half.info.status == ("RUNNING" if broken == "set_terminated" else "FAILED")
     if note_lost:
         update_run(folder, mlflow=None)
     run_id = record(folder)
@@ -212,6 +240,53 @@ def test_threads_may_record_at_once(root: Path) -> None:
     assert {len(runs(root, n)) for n in ("one", "two")} == {4}
 
 
+def test_a_folder_that_is_recorded_twice_at_once_is_one_run(root: Path) -> None:
+    folder = project.finished(root / "experiments" / "one.yaml")
+    with ThreadPoolExecutor(4) as pool:
+        ids = list(pool.map(record, [folder] * 4))
+    (run,) = runs(root)
+    assert set(ids) == {run.info.run_id}
+    assert run.info.status == "FINISHED"
+
+
+def test_other_processes_wait_for_the_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project.finished(root / "experiments" / "one.yaml")
+    held: list[str] = []
+
+    @contextlib.contextmanager
+    def turn(what: str) -> Iterator[None]:
+        held.append(what)
+        yield
+
+    monkeypatch.setattr(recording, "_turn", turn)
+    record(folder)
+    assert held == [str(folder), f"sqlite:///{root / 'mlflow.db'}"]
+
+
+def test_without_fcntl_nobody_waits() -> None:
+    """As on Windows; the module is imported all the same."""
+    script = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from retention_lab.run.record import _turn\n"
+        "with _turn('x'), _turn('x'):\n    print('in')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "in\n", done.stderr
+
+
+def test_a_file_that_cannot_be_cleaned_is_not_recorded(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "hunter2-hunter2")
+    folder = project.finished(root / "experiments" / "one.yaml")
+    with (folder / "spec.yaml").open("a") as spec:
+        spec.write("# ${SHOP_TOKEN}\n")
+    (folder / "odd.parquet").write_bytes(b"PAR1 hunter2-hunter2")
+    run_id = record(folder)
+    assert "odd.parquet" not in {f.path for f in client(root).list_artifacts(run_id)}
+    assert "odd.parquet was deleted" in read_run(folder)["faults"][-1]
+
+
 def test_secrets_do_not_reach_the_record(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_TOKEN", "hunter2-hunter2")
     folder = project.finished(root / "experiments" / "one.yaml")
@@ -233,6 +308,17 @@ def test_a_store_that_cannot_be_reached_is_named_without_its_password(
         record(folder)
     assert "hunter2" not in str(error.value)
     assert "hunter2" not in (folder / "run.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://me:hunter2@127.0.0.1:9", "http://127.0.0.1:9?user=me&password=hunter2"],
+)
+def test_what_a_store_says_is_told_without_its_password(uri: str) -> None:
+    error = ValueError(f"cannot reach {uri} with password hunter2, {uri}/api/x\nmore")
+    said = recording._reason(error, uri, "http://127.0.0.1:9")
+    assert said.startswith("cannot reach http://127.0.0.1:9 with password ${")
+    assert "hunter2" not in said
 
 
 def test_the_users_own_settings_hold(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

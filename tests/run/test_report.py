@@ -14,12 +14,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from run.sample import CASES, Case, coupon, email, harm, mismatch, write
+from run.sample import CASES, Case, Cell, coupon, email, harm, mismatch, quality, reason, write
+from run.sample import compare as compare_arms
 
 from retention_lab.errors import RunError
-from retention_lab.results import Reason, Results, Verdict
+from retention_lab.results import Reason, Results, Row, Verdict
 from retention_lab.run.compare import compare
 from retention_lab.run.report import comparison_html, write_reports
+from retention_lab.run.view.source import Source, Tongue
+from retention_lab.run.view.tables import arm_lines
 
 
 class _Page(HTMLParser):
@@ -94,14 +97,18 @@ def test_languages_of_the_file_are_honoured(tmp_path: Path) -> None:
 def test_ship_says_what_how_sure_and_on_what(page_of: PageOf) -> None:
     en, zh = page_of(email).values()
     assert "Ship Ship “Men's e-mail”." in en.text
-    assert "goes up by 72.1%, from 10.62% with “No e-mail” to 18.28%" in en.text
-    assert "between +64.1% and +80.7% (95% interval)" in en.text
+    assert "goes up by 72.1% in relative terms, from 10.62% with “No e-mail” to 18.28%" in en.text
+    assert "true relative change is most likely between +64.1% and +80.7% (95% interval)" in en.text
     assert "less than 1 in 1,000 tests (p < 0.001)" in en.text
     assert "64,000 in 3 arms" in en.text
+    assert "changed for this run" not in en.text
+    assert "when it was written, the lab does not know" in en.text
+    assert "before the numbers were looked at" not in en.text
+    assert "Run of 16 January 2026, 08:15 UTC" in en.text
     assert "As planned (p = 0.90)" in en.text
     assert "dataset hillstrom" in en.text
     assert "上线 上线“男装邮件”。" in zh.text
-    assert "真实变化很可能介于 +64.1% 与 +80.7% 之间（95% 置信区间）" in zh.text
+    assert "真实的相对变化很可能介于 +64.1% 与 +80.7% 之间（95% 置信区间）" in zh.text
 
 
 def test_keep_running_says_why_and_does_not_claim_an_effect(page_of: PageOf) -> None:
@@ -109,6 +116,10 @@ def test_keep_running_says_why_and_does_not_claim_an_effect(page_of: PageOf) -> 
     assert "Keep the test running." in en.text
     assert "it cannot be ruled out yet that Unsubscribed within 30 days gets worse." in en.text
     assert "1,809 customers whose window had not ended" in en.text
+    counts = "9,050 in 3 arms; 7,241 of them count for “Repurchase within 30 days”"
+    assert counts in en.text
+    assert "measured in the 90 days before exposure" in en.text
+    assert "在进入实验之前 90 天内测量" in page_of(coupon)["zh"].text
     assert "data up to the end of 15 January 2026" in en.text
     assert "37 customers without a value" in en.text
     assert "The arms did not differ before the test beyond chance." in en.text
@@ -165,7 +176,7 @@ def test_the_arm_not_chosen_is_explained(tmp_path: Path) -> None:
     harmed = type(case.verdict.reasons[2])("guardrail_harmed", numbers)
     verdict = type(case.verdict)("ship", "Mens E-Mail", (*case.verdict.reasons, harmed))
     en = pages(Case(case.name, case.spec, case.results, verdict), tmp_path)["en"]
-    assert "“Women's e-mail” is no option: with it, Unsubscribe rate gets worse." in en.text
+    assert "“Women's e-mail” should not be chosen: with it, Unsubscribe rate gets worse." in en.text
 
 
 def test_every_null_has_its_reason(page_of: PageOf) -> None:
@@ -176,8 +187,11 @@ def test_every_null_has_its_reason(page_of: PageOf) -> None:
 
 def test_suppressed_groups_are_said(page_of: PageOf) -> None:
     en = page_of(email)["en"]
-    assert "Hidden, because a group is too small: 7) $1,000 +." in en.text
-    assert "Groups with fewer than 20 customers are hidden." in en.text
+    assert "Hidden, because an arm has fewer than 20 customers there, or because" in en.text
+    assert "could be worked out from it: 7) $1,000 +." in en.text
+    assert "Groups in which an arm has fewer than 20 customers are hidden" in en.text
+    assert "hidden, too small or next to a small one" in en.text
+    assert "或可由它推算出这样的分群：7) $1,000 +。" in page_of(email)["zh"].text
 
 
 def test_a_blocked_segment_has_words_instead_of_a_figure(tmp_path: Path) -> None:
@@ -209,6 +223,9 @@ def test_provenance(tmp_path: Path) -> None:
     en = pages(email(), tmp_path, **more)["en"]
     assert "inference.alpha = 0.1" in en.text
     assert "90% intervals" in en.text
+    assert "were changed for this run: inference.alpha = 0.1. It is not the result" in en.text
+    assert en.text.index("were changed for this run") < en.text.index("How sure are we?")
+    assert "that were changed for this run: inference.alpha = 0.1. The file as it was" in en.text
     assert "commit ab8d12b000" in en.text
     assert "run f00ba4 in experiment hillstrom-email" in en.text
     assert "573789db" in en.text
@@ -304,3 +321,50 @@ def test_a_comparison_says_what_differs(tmp_path: Path) -> None:
     same = _Page(comparison_html(compare(a, a)))
     assert "The two runs read the same data in the same way." in same.text
     assert "No estimate differs" in same.text
+
+
+def test_an_invalid_test_tells_each_reason_once_and_no_effect(tmp_path: Path) -> None:
+    case = mismatch()
+    effect = reason("primary_better", case.results, "repurchased", "days_30", "proportion")
+    note = {"metric": "repurchased", "arm": "days_30", "note": "empty_arm: nobody"}
+    twice = (Reason("primary_no_result", note),) * 2
+    verdict = Verdict("invalid", None, (*case.verdict.reasons, *twice, effect))
+    en = pages(Case(case.name, case.spec, case.results, verdict), tmp_path)["en"]
+    assert "is better with" not in en.text
+    assert en.text.count("no result. Nobody.") == 1
+
+
+def test_all_arms_of_a_metric_have_as_many_digits(tmp_path: Path) -> None:
+    arms = {"a": Cell(10.0, 5.0, 400), "b": Cell(10.5, 50.0, 90_000), "c": Cell(11.0, 5.0, 90)}
+    case = harm()
+    spec = case.spec.replace("control: weekly", "control: a")
+    rows = [*quality({k: c.n for k, c in arms.items()}, dict.fromkeys(arms, 1.0), 0.1, 0.9)]
+    results = Results.of([*rows, *compare_arms("orders_30d", arms)])
+    verdict = Verdict("keep_running", None, ())
+    source = Source.load(write(Case(case.name, spec, results, verdict), tmp_path))
+    lines = arm_lines(source, Tongue(source.spec, "en"), "orders_30d")
+    for columns in (("level", "difference"), ("lift",)):
+        values = [getattr(line, column).text.strip("%") for line in lines for column in columns]
+        assert len({len(v.partition(".")[2]) for v in values if v}) == 1, values
+
+
+def test_a_note_of_all_arms_stands_once(tmp_path: Path) -> None:
+    case = harm()
+    note = "missing_values: 12 of 900 values of 'x' are missing: say missing: drop"
+    rows = [r for r in case.results.rows if r.metric != "big_spender"]
+    at = {"analysis": "ab", "metric": "big_spender", "note": note}
+    rows += [Row(**at, estimand="mean", arm=arm) for arm in ("weekly", "daily")]
+    rows += [Row(**at, estimand="mean_difference", arm="daily", baseline="weekly")]
+    found = pages(Case(case.name, case.spec, Results.of(rows), case.verdict), tmp_path)
+    en = "12 of 900 values of 'x' are missing: say missing: drop."
+    assert found["en"].text.count(en) == 1
+    assert found["zh"].text.count("有 12 个取值缺失。请在实验文件中用 missing: drop") == 1
+    figure = next(tmp_path.rglob("metric-big_spender.en.svg")).read_text(encoding="utf-8")
+    assert ">values are missing<" in figure
+
+
+def test_two_arms_fill_the_first_screen(page_of: PageOf) -> None:
+    en = page_of(harm)["en"]
+    assert en.text.index("Orders in 30 days: level by arm") < en.text.index("Why this verdict")
+    three = page_of(email)["en"]
+    assert three.text.index("level by arm") > three.text.index("Why this verdict")

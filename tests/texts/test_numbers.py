@@ -10,10 +10,12 @@ from retention_lab.texts.numbers import (
     digits_of_spread,
     digits_of_value,
     measure,
+    moment_text,
     number,
     p_cell,
     p_text,
     share,
+    shared_measure,
 )
 
 
@@ -61,6 +63,11 @@ def test_the_ends_of_an_interval_name_points_once() -> None:
         (-1234.5, 1, "−1,234.5"),
         (3.2e15, 2, "3.200e+15"),
         (None, 2, "–"),
+        (5.04e-9, 10, "5.0e-9"),
+        (-5.04e-9, 12, "−5.040e-9"),
+        (1e-12, 10, "0"),
+        (0.0, 10, "0.000000"),
+        (0.5, 10, "0.500000"),
     ],
 )
 def test_number(value: float | None, digits: int, text: str) -> None:
@@ -68,7 +75,14 @@ def test_number(value: float | None, digits: int, text: str) -> None:
 
 
 def test_digits() -> None:
-    assert [digits_of_spread(x) for x in (0.0, 7.7, 16.0, 0.66, 0.0003, 1e-9)] == [2, 1, 0, 2, 5, 6]
+    assert [digits_of_spread(x) for x in (0.0, 7.7, 16.0, 0.66, 0.0003, 1e-9)] == [
+        2,
+        1,
+        0,
+        2,
+        5,
+        10,
+    ]
     assert [digits_of_value(x) for x in (0.0, 0.5, 12.34, 100.4, 0.00525)] == [0, 1, 1, 0, 5]
 
 
@@ -88,6 +102,7 @@ def test_what_is_not_there_is_a_dash() -> None:
 def test_chance_in_plain_words() -> None:
     assert chance(1e-5, "en") == "less than 1 in 1,000"
     assert chance(0.032, "en") == "about 1 in 31"
+    assert chance(0.00329, "en") == "about 1 in 300"
     assert chance(0.71, "en") == "about 71 in 100"
     assert chance(1.0, "en") == "about 99 in 100"
     assert chance(0.032, "zh") == "约为 1/31"
@@ -97,3 +112,17 @@ def test_dates_in_words() -> None:
     assert date_text("2026-01-15", "en").replace("\u00a0", " ") == "15 January 2026"
     assert date_text("2026-01-15T08:00", "zh").replace("\u00a0", " ") == "2026 年 1 月 15 日"
     assert date_text("some day", "en") == "some day"
+
+
+def test_moments_in_words() -> None:
+    at = "2026-01-15T08:05:00+00:00"
+    assert moment_text(at, "en").replace("\u00a0", " ") == "15 January 2026, 08:05 UTC"
+    assert moment_text(at, "zh").replace("\u00a0", " ") == "2026 年 1 月 15 日 08:05 UTC"
+    assert moment_text("2026-01-15", "en") == date_text("2026-01-15", "en")
+    assert moment_text("some day", "en") == "some day"
+
+
+def test_values_side_by_side_have_the_digits_of_the_median_interval() -> None:
+    ends = [(0.0, 10.0), (0.0, 0.02), (None, None), (0.0, 1.0)]
+    assert shared_measure("difference", "mean", ends).digits == 2
+    assert shared_measure("difference", "mean", []).digits is None

@@ -8,7 +8,20 @@ from run.sample import CASES, Case, coupon, email
 from retention_lab.experiment.load import parse, validate
 from retention_lab.experiment.spec import Spec
 from retention_lab.results import Reason
-from retention_lab.texts import label, metric_label, note_text, plain, reason_text, window_text
+from retention_lab.texts import (
+    label,
+    metric_label,
+    note_text,
+    plain,
+    reason_text,
+    short_note,
+    window_text,
+)
+
+HIDDEN = (
+    "Hidden, because an arm has too few customers here, "
+    "or because such a group could be worked out from it."
+)
 
 
 def spec_of(case: Case) -> Spec:
@@ -43,7 +56,7 @@ def test_a_guardrail_without_a_result_says_why() -> None:
     numbers = {"metric": "unsubscribed", "arm": "Mens E-Mail", "estimate": None, "ci_low": None}
     note = "suppressed: fewer than 20 units"
     text = said(Reason("guardrail_unclear", {**numbers, "ci_high": None, "note": note}))
-    assert text == "Guardrail Unsubscribe rate, “Men's e-mail”: no result. Fewer than 20 units"
+    assert text == "Guardrail Unsubscribe rate, “Men's e-mail”: no result. " + HIDDEN
 
 
 def test_a_difference_stands_where_there_is_no_lift() -> None:
@@ -75,11 +88,34 @@ def test_an_unknown_reason_is_shown_as_it_is() -> None:
 
 def test_notes() -> None:
     note = "few_events: an arm has fewer than 5 with or without the event"
-    assert note_text(note, "en") == "An arm has fewer than 5 with or without the event"
-    assert note_text(note, "zh") == "事件过少，区间不可靠。"
-    assert note_text("something else", "zh") == "Something else"
+    assert note_text(note, "en") == "An arm has fewer than 5 with or without the event."
+    assert note_text(note, "zh") == "发生或未发生该事件的客户过少，区间不可靠。"
+    assert note_text("something else", "zh") == "Something else."
     assert note_text("zero_variance:", "zh") == "所有客户的取值相同，无从比较。"
     assert note_text(None, "en") == ""
+    assert note_text("suppressed: fewer than 20 units", "en") == HIDDEN
+
+
+def test_a_note_on_missing_values_keeps_their_number_and_the_remedy() -> None:
+    note = "missing_values: 1,205 of 64,000 values of 'x' are missing: say missing: drop or zero"
+    remedy = "有 1,205 个取值缺失。请在实验文件中用 missing: drop 或 missing: zero 说明如何处理。"
+    assert note_text(note, "zh") == remedy
+    assert note_text(note, "en").startswith("1,205 of 64,000 values of 'x' are missing")
+
+
+def test_notes_in_a_few_words() -> None:
+    assert short_note("unbounded: the control is near 0", "en") == "no finite interval"
+    assert short_note("unbounded: the control is near 0", "zh") == "区间无界"
+    assert short_note("new_code: something", "en") == short_note(None, "en") == ""
+
+
+def test_reasons_side_by_side_have_as_many_digits() -> None:
+    first = email().verdict.reasons[0]
+    wide = {**first.numbers, "arm": "Womens E-Mail", "lift_low": 0.1, "lift_high": 1.4}
+    reasons = (first, Reason(first.code, {**wide, "lift": 0.426}))
+    texts = [reason_text(r, spec_of(email()), "en", reasons) for r in reasons]
+    assert "+72%" in texts[0]
+    assert "+43%" in texts[1]
 
 
 def test_labels_fall_back_to_names() -> None:

@@ -25,7 +25,7 @@ def test_every_word_of_the_report_is_translated():
     spec = load(FILE)
     names = [a.name for a in COMEBACK_COUPON.arms]
     names += [m.name for m in spec.metrics]
-    names += [*spec.segments, *TIERS, *(r.name for r in COMEBACK_COUPON.regions)]
+    names += [spec.family, *spec.segments, *TIERS, *(r.name for r in COMEBACK_COUPON.regions)]
     for name in names:
         text = spec.report.labels[name]
         assert text.en

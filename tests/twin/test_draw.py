@@ -123,11 +123,13 @@ def test_tiers_and_which_one_wins():
         first_order=(1_000 - tenure) * day,
         rate=np.ones(5),
         taste=np.ones(5),
+        silent=np.zeros(5, dtype=int),
     )
     who = np.array([1] * 6 + [2] * 5 + [3] + [4] * 6)  # customer 1: many orders, all long ago
     ago = np.array([100] * 6 + [100, 1, 50, 60, 70] + [89] + [2] * 6)
     at = (1_000 - ago) * day
-    tiers = draw.tier_of(c, draw.Orders(who, at, np.ones(len(who)), np.zeros(len(who))))
+    none = np.zeros(len(who))
+    tiers = draw.tier_of(c, draw.Orders(who, at, np.ones(len(who)), none, none))
     assert [draw.TIERS[t] for t in tiers] == ["new", "silent", "mature", "growing", "new"]
 
 

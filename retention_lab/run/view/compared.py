@@ -7,13 +7,16 @@ import dataclasses
 from retention_lab.errors import LabError
 from retention_lab.results import Row
 from retention_lab.run.compare import Comparison, ResultDifference, Side
-from retention_lab.run.folder import spec_of
+from retention_lab.run.folder import read_run, spec_of
 from retention_lab.run.view.record import moment
 from retention_lab.run.view.source import Tongue
 from retention_lab.texts import kind_of, say, texts
 from retention_lab.texts.numbers import DASH, Measure, measure, number, p_text
 
 MOST_ROWS = 500
+DIFFERING = ("non_inferiority", "main_effect", "interaction")
+SHARES = ("share", "probability_best", "variance_reduction", "aa_rejections")
+TERMED = ("covariate_difference", "main_effect", "interaction")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Compared:
     results: tuple[ResultView, ...]
     counts: str
     more: str
+    same_inputs: str
 
 
 def compared(comparison: Comparison, language: str) -> Compared:
@@ -81,7 +85,13 @@ def compared(comparison: Comparison, language: str) -> Compared:
         tuple(_result(d, tongue, language) for d in comparison.results[:MOST_ROWS]),
         say(language, key, n=number(n, 0), same=same),
         say(language, "compare.more", n=number(hidden, 0)) if hidden > 0 else "",
+        say(language, "compare.same_inputs" if _both_read(comparison) else "compare.no_inputs"),
     )
+
+
+def _both_read(comparison: Comparison) -> bool:
+    """Whether both runs got as far as reading data."""
+    return all(read_run(side.folder).get("inputs") for side in (comparison.a, comparison.b))
 
 
 def _tongue(comparison: Comparison, language: str) -> Tongue | None:
@@ -118,31 +128,47 @@ def _side(side: Side, tongue: Tongue | None, language: str) -> SideView:
 def _result(found: ResultDifference, tongue: Tongue | None, language: str) -> ResultView:
     row = found.row
     shown = _measure(row, tongue)
-    signed = dataclasses.replace(shown, signed=True, digits=None)
-    group = say(language, "compare.everyone")
-    if row.segment is not None:
-        column = tongue.metric(row.segment) if tongue else row.segment
-        group = f"{column}: {tongue.arm(row.level) if tongue else row.level}"
+    apart: Measure = dataclasses.replace(shown, signed=True, digits=None)
+    if shown.unit == "percent":
+        apart = dataclasses.replace(apart, unit="points")
     return ResultView(
         (tongue.metric(row.metric) if tongue else row.metric) if row.metric else "",
         _named(f"estimand.{row.estimand}", row.estimand, language),
         (tongue.arm(row.arm) if tongue else row.arm) if row.arm else "",
-        group,
+        _group(row, tongue, language),
         _estimate(found.a, shown, language),
         _estimate(found.b, shown, language),
-        signed.text(found.difference, language),
+        apart.text(found.difference, language),
     )
+
+
+def _group(row: Row, tongue: Tongue | None, language: str) -> str:
+    """Of whom the estimate is, and what else tells it from others."""
+    parts = []
+    if row.segment is not None:
+        column = tongue.metric(row.segment) if tongue else row.segment
+        level = tongue.arm(row.level) if tongue and row.level else row.level
+        parts.append(f"{column}: {level}" if level else column)
+    if row.at is not None:
+        parts.append(row.at[:10])
+    if row.term is not None and row.estimand in TERMED:
+        parts.append(row.term)
+    return say(language, "comma").join(parts) or say(language, "compare.everyone")
 
 
 def _measure(row: Row, tongue: Tongue | None) -> Measure:
     kind = kind_of(tongue.spec, row.metric) if tongue else "mean"
     if row.estimand == "relative_lift":
         return measure("lift", kind, row.ci_low, row.ci_high)
-    if row.estimand in ("mean", "ratio"):
+    if row.estimand in ("mean", "ratio", "quantile"):
         return measure("level", kind, row.ci_low, row.ci_high)
-    if row.estimand.endswith("difference"):
+    if row.estimand == "covariate_difference":
+        return measure("difference", "mean", row.ci_low, row.ci_high)
+    if row.estimand.endswith("difference") or row.estimand in DIFFERING:
         return measure("difference", kind, row.ci_low, row.ci_high)
-    return measure("level", "proportion" if row.estimand == "share" else "mean")
+    if row.estimand in ("heterogeneity", "expected_loss"):
+        return measure("size", kind)
+    return measure("level", "proportion" if row.estimand in SHARES else "mean")
 
 
 def _estimate(row: Row | None, shown: Measure, language: str) -> tuple[str, str]:

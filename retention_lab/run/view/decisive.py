@@ -13,6 +13,21 @@ WEIGHT = {
 }
 
 
+EFFECTS = ("primary_", "guardrail_", "no_worthwhile_effect", "immature")
+
+
+def told(verdict: Verdict) -> tuple[Reason, ...]:
+    """The reasons to tell: of an invalid test no effects, which must not be read."""
+    if verdict.decision != "invalid":
+        return verdict.reasons
+    found = tuple(
+        r
+        for r in verdict.reasons
+        if r.code == "primary_no_result" or not r.code.startswith(EFFECTS)
+    )
+    return found or verdict.reasons
+
+
 def decisive(verdict: Verdict) -> tuple[Reason, ...]:
     """The reasons that make the decision, the weightiest first."""
     return tuple(

@@ -7,7 +7,9 @@ import dataclasses
 from retention_lab.figures.arms import level_rows, units_by_arm
 from retention_lab.figures.effects import DIFFERENCES, arms_of
 from retention_lab.results import Row
-from retention_lab.run.view.decisive import MISMATCH, decisive
+from retention_lab.run.view.blocks import against_control
+from retention_lab.run.view.change import changes
+from retention_lab.run.view.decisive import MISMATCH, decisive, told
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, level_of, metric_of, reason_text, window_text
 from retention_lab.texts.numbers import chance, date_text, measure, number, p_text
@@ -45,10 +47,11 @@ class Hero:
     sure: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     reasons: tuple[str, ...]
+    changes: tuple[str, ...]
 
 
 def hero(source: Source, tongue: Tongue) -> Hero:
-    verdict, spec = source.verdict, source.spec
+    verdict = source.verdict
     focus = focus_of(source)
     key = f"headline.{verdict.decision}"
     if verdict.decision == "ship" and verdict.arm is None:
@@ -62,8 +65,16 @@ def hero(source: Source, tongue: Tongue) -> Hero:
         _because(source, tongue, focus),
         _sure(source, tongue, focus),
         _facts(source, tongue),
-        tuple(reason_text(r, spec, tongue.language) for r in verdict.reasons),
+        _reasons(source, tongue),
+        changes(source, tongue),
     )
+
+
+def _reasons(source: Source, tongue: Tongue) -> tuple[str, ...]:
+    """Every reason once, in words."""
+    reasons = told(source.verdict)
+    said = (reason_text(r, source.spec, tongue.language, reasons) for r in reasons)
+    return tuple(dict.fromkeys(said))
 
 
 def focus_of(source: Source) -> Focus | None:
@@ -74,20 +85,22 @@ def focus_of(source: Source) -> Focus | None:
     pairs += [(metric, arm) for metric in spec.primary for arm in arms]
     for metric, arm in pairs:
         wanted = {"metric": metric, "arm": arm, "segment": None, "analysis": "ab"}
-        rows = source.results.where(**wanted, estimand=DIFFERENCES).rows
+        rows = against_control(source, **wanted, estimand=DIFFERENCES)
         if metric is None or not rows or rows[0].estimate is None:
             continue
-        lifts = source.results.where(**wanted, estimand="relative_lift").rows
+        lifts = against_control(source, **wanted, estimand="relative_lift")
         levels = {r.arm: r for r in level_rows(source.results, metric)}
         lift = lifts[0] if lifts and lifts[0].ci_low is not None else None
         return Focus(metric, rows[0], lift, levels.get(arm), levels.get(source.control))
     return None
 
 
-def guards(source: Source, focus: Focus | None) -> bool:
-    """Whether the first screen is about a guardrail, whose margin is set on differences."""
-    metric = metric_of(source.spec, focus.metric) if focus else None
-    return metric is not None and metric.role == "guardrail"
+def by_difference(source: Source, name: str | None) -> bool:
+    """Whether a metric is told in differences: where its margin is set on them."""
+    metric = metric_of(source.spec, name)
+    if metric is None or metric.relative_margin is not None:
+        return False
+    return metric.margin is not None or metric.role == "guardrail"
 
 
 def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
@@ -114,28 +127,40 @@ def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
 def _effect(source: Source, tongue: Tongue, focus: Focus) -> str:
     """The effect in one sentence: from which level to which, and by how much."""
     kind = kind_of(tongue.spec, focus.metric)
-    row = focus.difference if guards(source, focus) else focus.shown
+    a, b = focus.arm_level, focus.control_level
+    told = by_difference(source, focus.metric) or not focus.clear
+    row = focus.difference if told else focus.shown
     estimate = row.estimate or 0.0
-    what = "lift" if row.estimand == "relative_lift" else "difference"
-    shown = measure("lift" if what == "lift" else "difference", kind, row.ci_low, row.ci_high)
-    plain = dataclasses.replace(shown, signed=False)
+    relative = row.estimand == "relative_lift"
+    shown = measure("lift" if relative else "difference", kind, row.ci_low, row.ci_high)
+    change = dataclasses.replace(shown, signed=False).text(abs(estimate), tongue.language)
     words = {
         "metric": tongue.metric(focus.metric),
         "arm": tongue.arm(row.arm),
         "control": tongue.arm(row.baseline),
-        "change": plain.text(abs(estimate), tongue.language),
+        "change": tongue.say("effect.relative", change=change) if relative else change,
     }
     key = "up" if estimate >= 0 else "down"
-    a, b = focus.arm_level, focus.control_level
     if a is None or b is None or a.estimate is None or b.estimate is None:
         return tongue.say(f"effect.{key}_plain", **words)
     level = measure("level", kind, b.ci_low, b.ci_high)
-    return tongue.say(
+    said = tongue.say(
         f"effect.{key}" if focus.clear else "effect.seen",
         **words,
         arm_level=level.text(a.estimate, tongue.language),
         control_level=level.text(b.estimate, tongue.language),
     )
+    return tongue.joined([said, tongue.say("effect.adjusted")]) if _adjusted(focus) else said
+
+
+def _adjusted(focus: Focus) -> bool:
+    """Whether the difference is adjusted by so much that it is not the gap of the levels."""
+    a, b, d = focus.arm_level, focus.control_level, focus.difference
+    if "adjustment" not in (d.method or "") or a is None or b is None:
+        return False
+    gap = (a.estimate or 0.0) - (b.estimate or 0.0)
+    half = ((d.ci_high or 0.0) - (d.ci_low or 0.0)) / 2
+    return abs(gap - (d.estimate or 0.0)) > 0.1 * half
 
 
 def _sure(source: Source, tongue: Tongue, focus: Focus | None) -> tuple[str, ...]:
@@ -143,21 +168,32 @@ def _sure(source: Source, tongue: Tongue, focus: Focus | None) -> tuple[str, ...
         return (tongue.say("sure.invalid"),)
     if focus is None:
         return (tongue.say("sure.none"),)
-    row = focus.difference if guards(source, focus) else focus.shown
+    row = focus.difference if by_difference(source, focus.metric) else focus.shown
     if row.ci_low is None or row.ci_high is None:
         return (tongue.say("sure.none"),)
     kind = kind_of(source.spec, focus.metric)
-    what = "lift" if row.estimand == "relative_lift" else "difference"
-    shown = measure("lift" if what == "lift" else "difference", kind, row.ci_low, row.ci_high)
+    relative = row.estimand == "relative_lift"
+    shown = measure("lift" if relative else "difference", kind, row.ci_low, row.ci_high)
     low, high = shown.ends(row.ci_low, row.ci_high, tongue.language)
-    between = tongue.say("sure.between", low=low, high=high, level=level_of(source.spec))
+    key = "sure.between_relative" if relative else "sure.between"
+    between = tongue.say(key, low=low, high=high, level=level_of(source.spec))
     zero = tongue.say("sure.excludes_zero" if focus.clear else "sure.includes_zero")
-    p = row.p_adjusted if row.p_adjusted is not None else row.p_value
     said = [_effect(source, tongue, focus)] if source.verdict.decision != "ship" else []
     said.append(tongue.joined([between, zero]))
-    if p is not None:
-        said.append(tongue.say("sure.luck", chance=chance(p, tongue.language), p=p_text(p)))
-    return tuple(said)
+    return (*said, *_luck(source, tongue, focus))
+
+
+def _luck(source: Source, tongue: Tongue, focus: Focus) -> list[str]:
+    """How often chance alone does this, and where the correction changes the conclusion."""
+    row, alpha = focus.difference, source.spec.inference.alpha
+    if row.p_value is None:
+        return []
+    key = "sure.luck_looks" if source.spec.inference.sequential else "sure.luck"
+    words = {"chance": chance(row.p_value, tongue.language), "p": p_text(row.p_value)}
+    said = [tongue.say(key, **words)]
+    if row.p_adjusted is not None and row.p_value < alpha <= row.p_adjusted:
+        said.append(tongue.say("sure.corrected", p=p_text(row.p_adjusted), alpha=f"{alpha:g}"))
+    return said
 
 
 def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
@@ -166,6 +202,10 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
     if units and None not in units.values():
         total = number(sum(n or 0 for n in units.values()), 0)
         said = tongue.say("rests.units_value", n=total, arms=len(units))
+        counted = _counted(source)
+        if counted is not None and counted < sum(n or 0 for n in units.values()):
+            words = {"counted": number(counted, 0), "metric": tongue.metric(source.spec.primary[0])}
+            said = tongue.say("rests.units_counted", n=total, arms=len(units), **words)
         facts.append((tongue.say("rests.units"), said))
     facts.append((tongue.say("rests.period"), _period(source, tongue)))
     test = source.results.where(estimand="sample_ratio").rows
@@ -185,6 +225,13 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
         short = dict.fromkeys(_short(r, tongue) for r in refs)
         facts.append((tongue.say("rests.data"), tongue.say("comma").join(short)))
     return tuple(facts)
+
+
+def _counted(source: Source) -> int | None:
+    """Customers that count for the first primary metric; None where an arm's number is hidden."""
+    rows = level_rows(source.results, source.spec.primary[0]) if source.spec.primary else ()
+    sizes = [r.n for r in rows]
+    return sum(n for n in sizes if n is not None) if sizes and None not in sizes else None
 
 
 def _short(ref: str, tongue: Tongue) -> str:

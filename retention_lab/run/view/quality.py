@@ -5,10 +5,19 @@ from __future__ import annotations
 import dataclasses
 
 from retention_lab.figures.arms import expected_shares, units_by_arm
+from retention_lab.run.view.blocks import against_control
 from retention_lab.run.view.decisive import MISMATCH
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import kind_of, metric_of, note_text
-from retention_lab.texts.numbers import chance, measure, number, p_cell, p_text, share
+from retention_lab.texts import kind_of, metric_of, note_text, window_text
+from retention_lab.texts.numbers import (
+    chance,
+    date_text,
+    number,
+    p_cell,
+    p_text,
+    share,
+    shared_measure,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,9 +33,10 @@ class SplitLine:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BeforeLine:
-    """One arm's difference from the control before exposure."""
+    """One arm's difference from the control in a `window` before exposure."""
 
     metric: str
+    window: str
     arm: str
     difference: str
     ends: str
@@ -43,6 +53,7 @@ class Quality:
     left_out: tuple[str, ...]
     before: tuple[BeforeLine, ...]
     before_said: str
+    before_good: bool
 
 
 def quality(source: Source, tongue: Tongue) -> Quality:
@@ -61,8 +72,9 @@ def quality(source: Source, tongue: Tongue) -> Quality:
         for arm, n in units.items()
     )
     said, good = _ratio(source, tongue)
-    before, before_said = _before(source, tongue)
-    return Quality(split, said, good, _left_out(source, tongue), before, before_said)
+    before, odd = _before(source, tongue)
+    before_said = tongue.say("quality.pre_bad" if odd else "quality.pre_ok") if before else ""
+    return Quality(split, said, good, _left_out(source, tongue), before, before_said, not odd)
 
 
 def _ratio(source: Source, tongue: Tongue) -> tuple[str, bool]:
@@ -88,7 +100,7 @@ def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
         grouped.setdefault((cause, n or number(row.estimate, 0)), []).append(
             tongue.metric(row.metric)
         )
-    said = []
+    said = _later(source, tongue)
     for (cause, n), metrics in grouped.items():
         names = tongue.say("comma").join(metrics)
         if not n[:1].isdigit():
@@ -103,22 +115,48 @@ def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _before(source: Source, tongue: Tongue) -> tuple[tuple[BeforeLine, ...], str]:
+def _later(source: Source, tongue: Tongue) -> list[str]:
+    """Customers who entered after the last day of the data."""
+    rows = source.results.where(analysis="quality", estimand="later").rows
+    date = date_text(source.spec.data.as_of, tongue.language)
+    return [
+        tongue.say("quality.later", n=number(r.estimate, 0), date=date) for r in rows if r.estimate
+    ]
+
+
+def _before(source: Source, tongue: Tongue) -> tuple[tuple[BeforeLine, ...], bool]:
+    """Differences before exposure, and whether one is beyond chance."""
     rows = [
         r
-        for r in source.results.where(estimand="pre_period_difference", segment=None).rows
+        for r in against_control(source, estimand="pre_period_difference", segment=None)
         if r.estimate is not None
     ]
     if not rows:
-        return (), ""
+        return (), False
     lines = []
     for r in rows:
-        shown = measure("difference", kind_of(source.spec, r.metric), r.ci_low, r.ci_high)
+        ends_of = [(x.ci_low, x.ci_high) for x in rows if x.metric == r.metric]
+        shown = shared_measure("difference", kind_of(source.spec, r.metric), ends_of)
         ends = f"{shown.bare(r.ci_low)}{tongue.say('to')}{shown.bare(r.ci_high)}"
         text = shown.text(r.estimate, tongue.language)
         lines.append(
-            BeforeLine(tongue.metric(r.metric), tongue.arm(r.arm), text, ends, p_cell(r.p_value))
+            BeforeLine(
+                tongue.metric(r.metric),
+                _window(source, tongue, r.metric),
+                tongue.arm(r.arm),
+                text,
+                ends,
+                p_cell(r.p_value),
+            )
         )
     alpha = source.spec.inference.alpha / len(rows)
     odd = any(r.p_value is not None and r.p_value < alpha for r in rows)
-    return tuple(lines), tongue.say("quality.pre_bad" if odd else "quality.pre_ok")
+    return tuple(lines), odd
+
+
+def _window(source: Source, tongue: Tongue, name: str | None) -> str:
+    """In which window before exposure the metric was measured."""
+    metric = metric_of(source.spec, name)
+    if metric is None or metric.pre is None:
+        return ""
+    return tongue.say("quality.pre_window", window=window_text(metric.pre, tongue.language))

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from retention_lab.run.folder import changed_text
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import level_of
 
@@ -32,17 +33,31 @@ def methods(source: Source, tongue: Tongue) -> tuple[Method, ...]:
     """Only the methods that this run used."""
     rows, spec = source.results.rows, source.spec
     named = " ".join({r.method for r in rows if r.method})
+    estimands = {r.estimand for r in rows}
+    sequential = spec.inference.sequential
     used = {
         "interval": True,
         "welch": "Welch" in named,
-        "fieller": any(r.estimand == "relative_lift" for r in rows),
+        "fieller": "relative_lift" in estimands,
         "holm": spec.inference.correction == "holm" and any(r.p_adjusted is not None for r in rows),
         "delta": "delta" in named,
         "lin": "Lin" in named,
-        "ratio": any(r.estimand == "sample_ratio" for r in rows),
+        "cluster": "cluster" in named,
+        "quantile": "quantile" in estimands,
+        "cap": any(m.cap for m in spec.metrics),
+        "sequence": sequential in (True, "confidence_sequence"),
+        "spending": sequential in ("obrien_fleming", "pocock"),
+        "margin": "non_inferiority" in estimands,
+        "factorial": "main_effect" in estimands,
+        "together": "simultaneous_difference" in estimands,
+        "bayes": "probability_best" in estimands,
+        "segments": "shrunken_difference" in estimands,
+        "exploration": any(r.segment and r.p_adjusted is not None for r in rows),
+        "ratio": "sample_ratio" in estimands,
+        "gate": "aa_rejections" in estimands,
         "window": any(m.within for m in spec.metrics),
     }
-    without_source = {"interval", "window"}
+    without_source = {"interval", "window", "cap", "margin", "factorial", "together", "gate"}
     return tuple(
         Method(
             tongue.say(f"methods.{key}_title"),
@@ -57,8 +72,7 @@ def methods(source: Source, tongue: Tongue) -> tuple[Method, ...]:
 def record(source: Source, tongue: Tongue) -> Record:
     run = source.run
     say = tongue.say
-    overrides = run.get("overrides") or {}
-    changed = ", ".join(f"{k} = {v}" for k, v in overrides.items()) or say("provenance.none")
+    changed = changed_text(run) or say("provenance.none")
     lines = [
         (say("provenance.run"), source.folder.name),
         (say("provenance.file"), str(run.get("file") or source.spec.name)),
@@ -112,7 +126,9 @@ def _git(git: Mapping[str, Any], tongue: Tongue) -> str:
 def _hashes(hashes: Mapping[str, Any], tongue: Tongue) -> str:
     said = []
     for name, digest in hashes.items():
-        if digest and name in ("spec", "notebook", "data", "lock", "code"):
+        if name == "spec" and digest == hashes.get("file"):
+            continue
+        if digest and name in ("file", "spec", "notebook", "data", "lock", "code"):
             said.append(f"{tongue.say(f'provenance.hash.{name}')} {short(digest)}")
     return tongue.say("comma").join(said)
 

@@ -1,0 +1,34 @@
+"""A reduction in; its margins, each made once and from the smallest that holds it, out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retention_lab.data.moments import Moments
+
+if TYPE_CHECKING:
+    from retention_lab.data.values import ValueCounts
+
+
+class Rolled:
+    """The margins of one reduction; `roll_up` is that of `Moments`."""
+
+    def __init__(self, moments: Moments) -> None:
+        self.moments, self.keys, self.buckets = moments, moments.keys, moments.buckets
+        self.values = moments.values
+        self._values: dict[tuple[str, ...], ValueCounts] = {}
+        self._made: dict[tuple[str, ...], Moments] = {}
+
+    def roll_up(self, *keys: str) -> Moments:
+        """The margins over `keys`."""
+        if keys not in self._made:
+            holding = [m for made, m in self._made.items() if set(keys) <= set(made)]
+            smallest = min(holding, key=lambda m: len(m.cells), default=self.moments)
+            self._made[keys] = smallest.roll_up(*keys)
+        return self._made[keys]
+
+    def counts(self, column: str, *keys: str) -> ValueCounts:
+        """The counts of a column's values over `keys`."""
+        if (column, *keys) not in self._values:
+            self._values[column, *keys] = self.values[column].roll_up(*keys)
+        return self._values[column, *keys]

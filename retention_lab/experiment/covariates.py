@@ -1,0 +1,88 @@
+"""The covariates that metrics name and the table in; what it holds of them, and faults, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from retention_lab.data.look import look_at_covariates
+from retention_lab.data.source import Source
+from retention_lab.errors import did_you_mean
+from retention_lab.experiment.needs import MISSING_LEVEL, Covariate
+from retention_lab.experiment.spec import Spec
+
+MOST_LEVELS = 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked; not `ok` is a fault that the run survives, and reports."""
+
+    code: str
+    ok: bool
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Named:
+    """What was found of the covariates, what was checked, and what is fatal."""
+
+    covariates: Mapping[str, Covariate]
+    checks: tuple[Check, ...]
+    fatal: tuple[str, ...]
+
+
+def named_covariates(spec: Spec, source: Source, ref: str, known: Mapping[str, str]) -> Named:
+    """Look at the columns of `ref` (`known`: name -> kind) that metrics name as covariates.
+
+    A number with values that are not finite is left out, which is a fault; text is its levels.
+    A null is a group of its own.
+    """
+    kinds, fatal = _kinds(spec, ref, known)
+    found: dict[str, Covariate] = {}
+    checks: list[Check] = []
+    for name, seen in look_at_covariates(source, ref, kinds, MOST_LEVELS).items():
+        levels = (*seen.levels, *([MISSING_LEVEL] if seen.missing else []))
+        if seen.missing:
+            text = f"{seen.missing:,} units without covariate {name!r}: a group of their own"
+            checks.append(Check("covariate", True, text))
+        if kinds[name] == "text":
+            if len(levels) > MOST_LEVELS:
+                fatal.append(f"covariate {name!r} of {ref} has more than {MOST_LEVELS} levels")
+            found[name] = Covariate(levels=levels)
+        elif seen.not_finite:
+            text = f"{seen.not_finite:,} values of covariate {name!r} are infinite or NaN"
+            checks.append(Check("covariate", False, f"{text}: it is left out"))
+        else:
+            far = abs(seen.mean or 0.0) > (seen.spread or 0.0)
+            fill = float(f"{seen.mean or 0.0:.1g}") if far else 0.0
+            found[name] = Covariate(fill=fill if seen.missing else None)
+    return Named(found, tuple(checks), tuple(fatal))
+
+
+def _kinds(spec: Spec, ref: str, known: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    assert spec.design is not None
+    before = {m.name for m in spec.metrics if m.pre}
+    others = {m.name for m in spec.metrics} - before - set(known)
+    taken = {spec.design.arm, spec.design.unit, spec.design.cluster}
+    kinds: dict[str, str] = {}
+    fatal: list[str] = []
+    for metric in spec.metrics:
+        for name in metric.covariates:
+            what = f"metric {metric.name!r}: covariate {name!r}"
+            if name in before:
+                continue
+            if name in others:
+                fatal.append(f"{what} is a metric without a pre-period: give it one (pre: 90d)")
+            elif name not in known:
+                hint = did_you_mean(name, [*known, *before])
+                fatal.append(
+                    f"{what} is neither a column of {ref} nor a metric with a pre-period{hint}"
+                )
+            elif name in taken or name == metric.column:
+                fatal.append(f"{what} is the arm, the unit or the metric itself")
+            elif known[name] not in ("number", "truth", "text"):
+                fatal.append(f"{what} of {ref} holds {known[name]}, not numbers or levels")
+            else:
+                kinds[name] = known[name]
+    return kinds, fatal

@@ -1,0 +1,143 @@
+"""A folder of reports in; one lesson an experiment that was decided, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from retention_lab.errors import LabError
+from retention_lab.experiment.spec import Spec, Translated
+from retention_lab.results import Verdict
+from retention_lab.run.folder import as_written, list_runs, read_run, spec_of
+
+DECISIONS = ("ship", "stop", "keep_running", "invalid")
+COLUMNS = ("metric", "estimand", "arm", "baseline", "segment")
+NUMBERS = ("estimate", "std_error", "ci_low", "ci_high")
+UNREADABLE = (LabError, OSError, ValueError, KeyError, TypeError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ArmEffect:
+    """The relative lift of one arm over control: 0.12 is 12%. None: there is no such number."""
+
+    arm: str
+    lift: float | None
+    std_error: float | None
+    ci: tuple[float, float] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What one experiment taught: its hypothesis, verdict and effect.
+
+    `metric` is the first primary metric. `arm` is the arm of the verdict; else the one that its
+    weightiest reason is about; else the first after control. `lift` and `ci` are that arm's,
+    relative to control; `arms` holds every arm's, in the file's order, and nothing where the test
+    is invalid. `when` is the start of the run, `run` its folder below reports/, `languages` those
+    of its report, and `words` the reader's words for arms, metric and family.
+    """
+
+    experiment: str
+    title: Translated
+    question: Translated
+    family: str | None
+    verdict: str
+    arm: str | None
+    metric: str | None
+    lift: float | None
+    ci: tuple[float, float] | None
+    when: str
+    run: str
+    languages: tuple[str, ...] = ("en",)
+    arms: tuple[ArmEffect, ...] = ()
+    words: Mapping[str, Translated] = dataclasses.field(default_factory=dict)
+
+    def word(self, name: str | None, language: str) -> str:
+        """The reader's word for an arm, the metric or the family; the name itself if none."""
+        if name is None:
+            return ""
+        text = self.words.get(name)
+        return text.get(language) if text is not None else name.replace("_", " ")
+
+
+def lessons(reports: Path) -> tuple[Lesson, ...]:
+    """One lesson an experiment: of its latest run of the file as written that has a verdict.
+
+    The newest first. Runs with changed values, without a verdict, or that cannot be read teach
+    nothing. Results that cannot be read leave a lesson without an effect.
+    """
+    runs = sorted(list_runs(reports), key=lambda p: p.parent.name)
+    newest = (
+        _latest(sorted(folders, key=lambda p: p.name, reverse=True))
+        for _, folders in groupby(runs, key=lambda p: p.parent.name)
+    )
+    found = [lesson for lesson in newest if lesson is not None]
+    return tuple(sorted(found, key=lambda x: (x.run.rsplit("/", 1)[-1], x.run), reverse=True))
+
+
+def _latest(folders: Sequence[Path]) -> Lesson | None:
+    for folder in folders:
+        try:
+            run = read_run(folder)
+            if run["status"] != "finished" or not as_written(run):
+                continue
+            verdict = Verdict.load(folder)
+            if verdict.decision in DECISIONS:
+                return _lesson(folder, run, verdict, spec_of(folder))
+        except UNREADABLE:
+            continue
+    return None
+
+
+def _lesson(folder: Path, run: Mapping[str, Any], verdict: Verdict, spec: Spec) -> Lesson:
+    metric = next(iter(spec.primary), None)
+    arms: tuple[ArmEffect, ...] = ()
+    if metric is not None and spec.design is not None and verdict.decision != "invalid":
+        arms = _effects(folder, metric, spec.design.control)
+    about = verdict.arm or next((a for r in verdict.reasons if (a := r.numbers.get("arm"))), None)
+    one = next((a for a in arms if a.arm == about), None)
+    if one is None and about is None:
+        one = next(iter(arms), None)
+    names = [metric, about, spec.family, *(a.arm for a in arms)]
+    labels = spec.report.labels
+    return Lesson(
+        experiment=folder.parent.name,
+        title=spec.title,
+        question=spec.question,
+        family=spec.family,
+        verdict=verdict.decision,
+        arm=one.arm if one is not None else about,
+        metric=metric,
+        lift=one.lift if one is not None else None,
+        ci=one.ci if one is not None else None,
+        when=str(run.get("started") or folder.name),
+        run=f"{folder.parent.name}/{folder.name}",
+        languages=spec.report.languages,
+        arms=arms,
+        words={name: labels[name] for name in names if name is not None and name in labels},
+    )
+
+
+def _effects(folder: Path, metric: str, control: str) -> tuple[ArmEffect, ...]:
+    """The relative lifts of all arms over control, for everyone; none if they cannot be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        read: Any = pq.read_table
+        rows = read(folder / "results.parquet", columns=[*COLUMNS, *NUMBERS]).to_pylist()
+    except (OSError, ValueError, KeyError):
+        return ()
+    return tuple(
+        ArmEffect(str(r["arm"]), r["estimate"], r["std_error"], _interval(r))
+        for r in rows
+        if r["estimand"] == "relative_lift"
+        and (r["metric"], r["baseline"], r["segment"]) == (metric, control, None)
+    )
+
+
+def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    low, high = row["ci_low"], row["ci_high"]
+    return None if low is None or high is None else (float(low), float(high))

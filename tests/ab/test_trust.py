@@ -1,0 +1,156 @@
+"""Whether a comparison can be trusted: the split everywhere, covariates, and the A/A gate."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import retention_lab as rl
+
+DESIGN = {"arm": "arm", "control": "a"}
+X = {"name": "x", "kind": "mean", "role": "primary"}
+
+
+def run(write, columns, metrics=(X,), design=DESIGN, **spec):
+    spec = {"data": {"units": "units.parquet"}} | spec
+    path = write({"units": columns}, design=design, metrics=list(metrics), **spec)
+    plan = rl.plan(path)
+    results = rl.analyse(plan, rl.reduce(plan))
+    return plan, results, rl.decide(plan, results)
+
+
+def units(n=2000, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "arm": rng.choice(list("ab"), n),
+        "x": rng.normal(size=n),
+        "region": rng.choice(["n", "s", "w"], n),
+        "tier": rng.choice(["1", "2"], n),
+        "age": rng.normal(40, 10, n),
+        "city": rng.choice(["p", "q"], n),
+    }
+
+
+def crosstab(*by):
+    levels = [np.unique(b, return_inverse=True)[1] for b in by]
+    table = np.zeros([v.max() + 1 for v in levels], int)
+    np.add.at(table, tuple(levels), 1)
+    return table
+
+
+def test_the_split_is_scipys_goodness_of_fit(write):
+    columns = units()
+    design = DESIGN | {"expected_split": {"a": 2, "b": 1}}
+    row = run(write, columns, design=design)[1].one(estimand="sample_ratio")
+    counts = crosstab(columns["arm"])
+    theirs = stats.chisquare(counts, counts.sum() * np.array([2, 1]) / 3)
+    assert row.estimate == pytest.approx(theirs.statistic, rel=1e-9)
+    assert row.p_value == pytest.approx(theirs.pvalue, rel=1e-9)
+
+
+def test_the_split_within_segments_is_scipys_contingency(write):
+    columns = units(seed=1)
+    spec = {"segments": ["region", "tier"], "crossed_segments": [["region", "tier"]]}
+    results = run(write, columns, **spec)[1]
+    crossed = np.char.add(columns["region"], columns["tier"])
+    for segment, by in (
+        ("region", columns["region"]),
+        ("tier", columns["tier"]),
+        ("region × tier", crossed),
+    ):
+        row = results.one(estimand="split_homogeneity", segment=segment)
+        theirs = stats.chi2_contingency(crosstab(columns["arm"], by), correction=False)
+        assert row.estimate == pytest.approx(theirs.statistic, rel=1e-9)
+        assert row.p_value == pytest.approx(theirs.pvalue, rel=1e-9)
+        assert row.note is None
+
+
+def test_a_split_that_moved_from_day_to_day_is_said(write):
+    """Half of the units in each arm over all, but ever more of arm b by the day."""
+    rng = np.random.default_rng(2)
+    day = np.repeat(np.arange(10), 200)
+    arm = np.where(rng.random(2000) < 0.3 + 0.04 * day + 0.02, "b", "a")
+    start = dt.datetime(2026, 1, 1)
+    who = {"unit": [f"u{i}" for i in range(2000)], "arm": arm, "x": rng.normal(size=2000)}
+    who["at"] = [start + dt.timedelta(days=int(d)) for d in day]
+    data = {"assignments": {"table": "units.parquet", "at": "at"}}
+    results = run(write, who, data=data, design=DESIGN | {"unit": "unit"})[1]
+    row = results.one(estimand="split_homogeneity")
+    theirs = stats.chi2_contingency(crosstab(arm, day), correction=False)
+    assert row.p_value == pytest.approx(theirs.pvalue, rel=1e-6)
+    assert row.term.startswith("by day of entry")
+    assert row.note.startswith("sample_ratio_within")
+    assert results.one(estimand="sample_ratio").p_value > 0.001
+
+
+def test_a_hidden_arm_does_not_show_in_the_split(write):
+    columns = units()
+    columns["arm"][:] = "a"
+    columns["arm"][:8] = "b"
+    design = DESIGN | {"expected_split": {"a": 249, "b": 1}}
+    results = run(write, columns, design=design, segments=["region"])[1]
+    assert results.one(estimand="units", arm="b").estimate is None
+    assert results.one(estimand="share", arm="a").estimate is None
+    assert not results.where(estimand="split_homogeneity").rows
+
+
+def test_covariates_are_compared_between_arms(write):
+    columns = units(seed=3)
+    columns["age"] = columns["age"] + 2.0 * (columns["arm"] == "b")
+    results = run(write, columns, [X | {"covariates": ["age", "city"]}])[1]
+    rows = {r.term: r for r in results.where(estimand="covariate_difference").rows}
+    assert set(rows) == {"age", "city: q"}
+    treated = columns["arm"] == "b"
+    for term, x in (("age", columns["age"]), ("city: q", (columns["city"] == "q").astype(float))):
+        theirs = stats.ttest_ind(x[treated], x[~treated], equal_var=False)
+        assert rows[term].p_value == pytest.approx(theirs.pvalue, rel=1e-7)
+    assert rows["age"].p_value < 0.001
+
+
+def gate(write, columns, **spec):
+    design = DESIGN | {"unit": "unit"}
+    return run(write, columns, design=design, **spec)[1].where(estimand="aa_rejections")
+
+
+def test_the_gate_is_quiet_on_independent_units(write):
+    columns = units(4000, seed=4)
+    columns["unit"] = [f"u{i}" for i in range(4000)]
+    calm = gate(write, columns).rows[0]
+    assert calm.ci_low <= calm.estimate <= calm.ci_high < 0.12
+    assert calm.note is None
+    assert calm.term.startswith("1,000 re-randomisations of 200 buckets")
+
+
+def test_there_is_no_gate_without_ids_or_where_clusters_were_randomised(write):
+    columns = units(seed=5) | {"unit": [f"u{i}" for i in range(2000)]}
+    assert not run(write, columns)[1].where(estimand="aa_rejections").rows
+    columns["shop"] = np.char.add(columns["arm"], (np.arange(2000) % 30).astype(str))
+    design = DESIGN | {"unit": "unit", "cluster": "shop"}
+    assert not run(write, columns, design=design)[1].where(estimand="aa_rejections").rows
+
+
+@pytest.mark.parametrize("nasty", ["constant", "infinite", "missing", "large", "one each"])
+def test_the_gate_ends_nothing(write, nasty):
+    columns = units(400, seed=6) | {"unit": [f"u{i}" for i in range(400)]}
+    spec = {}
+    if nasty == "constant":
+        columns["x"][:] = 3.0
+    elif nasty == "infinite":
+        columns["x"][5] = np.inf
+    elif nasty == "missing":
+        gone = np.random.default_rng(0).random(400) < 0.5
+        columns["x"] = [None if g else float(v) for g, v in zip(gone, columns["x"], strict=True)]
+        spec = {"metrics": [X | {"missing": "drop"}]}
+    elif nasty == "large":
+        columns["x"] = np.round(columns["x"], 3) + 1e12
+    else:
+        columns = {k: v[:2] for k, v in columns.items()} | {"arm": ["a", "b"]}
+        spec = {"privacy": {"min_cell": 1}}
+    rows = gate(write, columns, **spec).rows
+    for row in rows:
+        assert row.note or 0.0 <= row.estimate <= 0.2
+    if nasty in ("missing", "large"):
+        assert rows[0].estimate is not None
