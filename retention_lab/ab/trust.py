@@ -37,6 +37,8 @@ def split_rows(plan: Plan, moments: Rolled) -> Iterator[Row]:
         if share is None:
             shown["note"] = too_small(least)
         yield Row(analysis="quality", estimand="share", estimate=share, term=expected, **shown)
+    if plan.look is not None and plan.look.later:
+        yield Row(analysis="quality", estimand="later", estimate=plan.look.later)
     if not total:
         return
     if design.randomised:
@@ -85,9 +87,10 @@ def _same_everywhere(plan: Plan, moments: Rolled) -> Iterator[Row]:
 def gate_rows(plan: Plan, moments: Rolled, metrics: list[MetricRows]) -> Iterator[Row]:
     """The A/A gate: how often this test rejects where there is nothing to find."""
     assert plan.spec.design is not None
-    buckets = moments.buckets
+    buckets, total = moments.buckets, moments.moments.units
     if buckets is None:
         return
+    part = f", a sample of {buckets.units:,} units" if buckets.units < 0.9 * total else ""
     weights = plan.spec.design.expected_split or dict.fromkeys(plan.arms, 1.0)
     shares = [weights[a] / sum(weights.values()) for a in plan.arms]
     for metric in metrics:
@@ -107,7 +110,7 @@ def gate_rows(plan: Plan, moments: Rolled, metrics: list[MetricRows]) -> Iterato
             std_error=found.error,
             ci_low=found.low,
             ci_high=found.high,
-            term=f"{found.draws:,} re-randomisations of {found.buckets} buckets",
+            term=f"{found.draws:,} re-randomisations of {found.buckets} buckets{part}",
             note=found.note,
             method="the metric's own test between arms dealt anew",
         )

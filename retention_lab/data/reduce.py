@@ -14,6 +14,7 @@ from retention_lab.data.moments import Floats, Moments, Pair, merge
 from retention_lab.data.source import Frame, Source
 from retention_lab.data.units import (
     BUCKET,
+    BUCKETS,
     DAY,
     beside,
     cell_keys,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from retention_lab.experiment.plan import Plan
 
 LOOK = 10_000
+SAMPLE = 1_000_000  # of more units than this, about as many are put into buckets
 FAR = 1.0  # a column is shifted where its mean lies further from 0 than this many ranges
 LOST = 1e4  # a cell is reduced again where n (mean - shift)^2 exceeds this many times its moment
 
@@ -43,7 +45,9 @@ def reduce(plan: Plan) -> Moments:
         return _saved(plan)
     assert plan.spec.design is not None
     columns, pairs = all_columns(dict(plan.needed)), all_pairs(dict(plan.needed))
-    frame = unit_frame(plan.source, plan.spec, plan.arms, columns)
+    rows = plan.look.rows if plan.look is not None else 0
+    spread = max(1, rows // SAMPLE)
+    frame = unit_frame(plan.source, plan.spec, plan.arms, columns, BUCKETS * spread)
     apart = [n for n in plan.needed.values() if n.apart]
     frame = joint(frame, [(n.numerator, n.denominator) for n in apart if n.denominator])
     caps = _caps(plan.source, frame, columns)
@@ -57,7 +61,8 @@ def reduce(plan: Plan) -> Moments:
     said: dict[str, Any] = {"definition": definition, "alike": alike, "whole": whole}
     moments = reduce_frame(plan.source, frame, keys, pairs, shifts, **said)
     if BUCKET in frame.columns:
-        buckets = reduce_frame(plan.source, frame, (BUCKET,), pairs, shifts, by=(BUCKET,), **said)
+        some = frame.filter(nw.col(BUCKET) < BUCKETS)
+        buckets = reduce_frame(plan.source, some, (BUCKET,), pairs, shifts, by=(BUCKET,), **said)
         moments = dataclasses.replace(moments, buckets=buckets)
     quantiles = [m.name for m in plan.spec.metrics if m.kind == "quantile"]
     if quantiles:
@@ -152,7 +157,7 @@ def reduce_frame(
     shifts = {**dict.fromkeys(columns, 0.0), **(shifts or {})}
     apart = [p for p in pairs if p[0] != p[1] and not _same_rows(p, alike)]
     by = tuple(by) or tuple(key(i) for i in range(len(keys)))
-    rows = _query(source, frame, by, pairs, apart, {c: nw.lit(s) for c, s in shifts.items()})
+    rows = _query(source, frame, by, pairs, apart, {c: nw.lit(s) for c, s in shifts.items() if s})
     moments = _moments(rows, keys, by, pairs, shifts, definition)
     if not _cancelled(moments, whole):
         return moments
@@ -202,7 +207,7 @@ def _query(
     sums: dict[str, nw.Expr] = {"size": nw.len()}
 
     def shifted(c: str) -> nw.Expr:
-        return nw.col(c) - shifts[c]
+        return nw.col(c) - shifts[c] if c in shifts else nw.col(c)
 
     for x, y in pairs:
         if x == y:

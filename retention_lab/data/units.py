@@ -37,11 +37,17 @@ def cell_keys(spec: Spec) -> tuple[str, ...]:
     return (spec.design.arm, *spec.segments, *last, *day)
 
 
-def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequence[Column]) -> Frame:
+def unit_frame(
+    source: Source,
+    spec: Spec,
+    arms: Sequence[str],
+    columns: Sequence[Column],
+    buckets: int = BUCKETS,
+) -> Frame:
     """One row a unit: its cell's keys, `columns` as Float64, null where unknown.
 
     Arm and segments are text; the day of entry is a count of days since 1970-01-01. Where units
-    have an id and were randomised by it, `BUCKET` is one of `BUCKETS` buckets by its hash.
+    have an id and were randomised by it, `BUCKET` is one of `buckets` by its hash.
     Units without an arm of `arms`, and units exposed after the last complete day, are left out.
     A unit whose window has not elapsed is null in that column, one without events in it is 0.
     A window is (exposure, exposure + hours], a pre-period (exposure - hours, exposure].
@@ -57,7 +63,7 @@ def unit_frame(source: Source, spec: Spec, arms: Sequence[str], columns: Sequenc
         main = data.assignments.table if data.assignments is not None else str(data.units)
         derived[key(len(levels))], derived[KEPT] = source.cluster(main, spec)
     elif design.unit:
-        derived[BUCKET] = source.bucket(design.unit, BUCKETS)
+        derived[BUCKET] = source.bucket(design.unit, buckets)
     if data.assignments is not None and not design.randomised:
         derived[key(len(levels))] = source.day(data.assignments.at)
     own = [c for c in columns if c.how in ("value", "level", "missing")]

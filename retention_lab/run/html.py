@@ -11,7 +11,8 @@ from markupsafe import Markup
 from retention_lab.texts import say
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Nothing is fetched and nothing runs; style attributes are what the figures are drawn with.
+# Nothing is fetched, and nothing runs but the start page's own search. Style attributes are what
+# figures are drawn with.
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
@@ -30,8 +31,11 @@ def environment() -> jinja2.Environment:
     )
 
 
-def page(template: str, language: str, **values: object) -> str:
-    """The page of `template` in `language`; templates call ``t(key, ...)`` for every sentence."""
+def page(template: str, language: str, script: str = "", **values: object) -> str:
+    """The page of `template` in `language`; templates call ``t(key, ...)`` for every sentence.
+
+    `script` is the source (a hash) of the one script of our own that the page may run, if any.
+    """
 
     def t(key: str, **words: object) -> str:
         return say(language, key, **words)
@@ -39,7 +43,8 @@ def page(template: str, language: str, **values: object) -> str:
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our file
     html = environment().get_template(template)
     lang = "zh-CN" if language == "zh" else language
-    return html.render(t=t, language=language, lang=lang, style=style, policy=POLICY, **values)
+    policy = f"{POLICY}; script-src {script}" if script else POLICY
+    return html.render(t=t, language=language, lang=lang, style=style, policy=policy, **values)
 
 
 def drawing(svg: str) -> Markup:

@@ -90,7 +90,9 @@ def write_index(reports: Path) -> Path:
 
 
 def index_html(reports: Path, language: str) -> str:
-    """The start page of `reports` in `language`."""
+    """The start page of `reports` in `language`: the experiments, and what was learnt."""
+    from retention_lab.learning import SCRIPT_SOURCE, log, table
+
     runs = sorted(list_runs(reports), key=lambda p: p.parent.name)
     grouped = groupby(runs, key=lambda p: p.parent.name)
     skipped = {n: _skip(noted, language) for n, noted in skips(reports).items()}
@@ -103,9 +105,12 @@ def index_html(reports: Path, language: str) -> str:
     found += [
         _never_run(name, skips(reports)[name], language) for name in skipped if name not in known
     ]
+    learnt = table(log(reports), language)
     return page(
         "index.html.j2",
         language,
+        SCRIPT_SOURCE if learnt else "",
+        learnt=learnt,
         experiments=found,
         others=[(NAMES[other], other) for other in LANGUAGES if other != language],
     )
@@ -260,7 +265,8 @@ def _effect(verdict: Verdict, spec: Spec, language: str) -> Effect | None:
     def place(value: float) -> float:
         return round(5.0 + 90.0 * float((value - left) / span), 1)
 
-    of = say(language, "index.effect_of", **words)
+    relative = estimate == n.get("lift") and low == n.get("lift_low")
+    of = say(language, "index.effect_of_relative" if relative else "index.effect_of", **words)
     return Effect(of, text, place(low), place(high), place(estimate), place(0.0))
 
 

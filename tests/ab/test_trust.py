@@ -154,3 +154,23 @@ def test_the_gate_ends_nothing(write, nasty):
         assert row.note or 0.0 <= row.estimate <= 0.2
     if nasty in ("missing", "large"):
         assert rows[0].estimate is not None
+
+
+def test_of_very_many_units_a_sample_is_put_into_buckets(write, monkeypatch):
+    from retention_lab.data import reduce as reduction
+
+    rng = np.random.default_rng(0)
+    n = 12_000
+    columns = {"id": range(n), "arm": ["a", "b"] * (n // 2), "x": rng.gamma(2.0, size=n)}
+    path = write({"units": columns}, data={"units": "units.parquet"},
+                 design={"arm": "arm", "control": "a", "unit": "id"},
+                 metrics=[{"name": "x", "kind": "mean"}])  # fmt: skip
+    plan = rl.plan(path)
+    assert rl.reduce(plan).buckets.units == n
+    monkeypatch.setattr(reduction, "SAMPLE", 3000)
+    moments = rl.reduce(plan)
+    assert moments.units == n
+    assert 2700 < moments.buckets.units < 3300
+    row = rl.analyse(plan, moments).one(estimand="aa_rejections")
+    assert row.term.endswith(f"a sample of {moments.buckets.units:,} units")
+    assert row.estimate == pytest.approx(0.05, abs=0.05)

@@ -12,16 +12,26 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from run.rich import rich
 from run.sample import Case, coupon, email, harm, mismatch
 
 from retention_lab.experiment.load import parse, validate
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures import arms_plot, effect_plot, segment_plot, split_plot, style
+from retention_lab.figures import (
+    arms_plot,
+    daily_plot,
+    effect_plot,
+    path_plot,
+    segment_plot,
+    split_plot,
+    style,
+)
+from retention_lab.figures.paths import course_rows, first_clear
 from retention_lab.figures.style import blank_axes, colours, ems, wrap
 from retention_lab.figures.svg import standalone, svg_text
 from retention_lab.results import Results, Row
 
-PLOTS = (effect_plot, segment_plot, arms_plot, split_plot)
+PLOTS = (effect_plot, segment_plot, arms_plot, split_plot, path_plot, daily_plot)
 
 
 def spec_of(case: Case) -> Spec:
@@ -256,3 +266,68 @@ def test_ticks_have_room() -> None:
         ticks = [t.get_text() for t in ax.texts if t.get_gid() == "tick"]
         assert 2 <= len(ticks) <= 7
         assert len(set(ticks)) == len(ticks)
+
+
+def test_pairs_without_the_control_are_not_drawn_as_effects() -> None:
+    shown = words(drawn(effect_plot, rich(), metric="repurchase", estimand="mean_difference"))
+    assert shown.count("Both") == 1
+    assert any(w.startswith("+3.0") for w in shown)
+
+
+def test_quantiles_are_drawn_too() -> None:
+    shown = words(drawn(effect_plot, rich(), metric="days", estimand="mean_difference"))
+    assert {"$10 coupon", "Free returns", "Both"} <= set(shown)
+    assert "7.00 (6.61 to 7.39)" in words(drawn(arms_plot, rich(), metric="days"))
+
+
+def test_a_relative_margin_stands_on_the_relative_scale() -> None:
+    ax = drawn(effect_plot, rich(), metric="margin")
+    assert -0.05 in verticals(ax)
+    assert -0.05 not in verticals(
+        drawn(effect_plot, rich(), metric="margin", estimand="mean_difference")
+    )
+
+
+def test_groups_are_drawn_shrunk_with_a_mark_of_the_raw_number() -> None:
+    ax = drawn(segment_plot, rich(), segment="region", estimand="shrunken_difference")
+    assert "Repurchase rate by Region: best estimate" in " ".join(words(ax))
+    assert {0.01, 0.03} <= {round(x, 6) for x in verticals(ax)}  # the raw ones
+    assert any(w.startswith("+2.0") for w in words(ax))
+
+
+def test_a_path_marks_the_day_on_which_the_band_left_no_difference() -> None:
+    rows = course_rows(rich().results, "sequential_difference", "repurchase")
+    assert list(rows) == ["c10", "free", "both"]
+    clear = first_clear(rows["both"])
+    assert clear is not None
+    assert clear.at == "2026-01-02"
+    assert first_clear(rows["free"]) is None
+    shown = [w.replace("\u00a0", " ") for w in words(drawn(path_plot, rich()))]
+    assert shown.count("clear of no difference from 2 Jan") == 1
+    assert {"28 Dec", "8 Jan"} <= set(shown)
+    zh = [w.replace("\u00a0", " ") for w in words(drawn(path_plot, rich(), language="zh"))]
+    assert "自 1 月 2 日起排除“无差异”" in zh
+
+
+def test_days_without_an_interval_are_drawn_as_far_as_they_go() -> None:
+    row = Row(
+        analysis="ab",
+        metric="repurchase",
+        estimand="daily_difference",
+        arm="both",
+        baseline="none",
+        at="2026-01-01",
+        estimate=0.1,
+    )
+    for plot, rows in ((daily_plot, [row]), (path_plot, [row])):
+        ax = plot(rows, spec_of(rich()), ax=blank_axes())
+        assert svg_text(ax)
+
+
+def test_what_a_user_wrote_is_not_tidied() -> None:
+    name = 'font-family: big; id="x"'
+    case = email()
+    spec = case.spec.replace('en: "Men\'s e-mail"', f"en: '{name}'")
+    svg = svg_text(drawn(effect_plot, dataclasses.replace(case, spec=spec)), "one")
+    texts = [e.text for e in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert name in texts

@@ -1,4 +1,4 @@
-"""Nothing in; a run that has every kind of row an A/B test can have, for the report's tests, out."""
+"""Nothing in; a run with every kind of row that an A/B test can have, for tests, out."""
 
 from __future__ import annotations
 

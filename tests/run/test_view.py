@@ -1,4 +1,4 @@
-"""What the report says beyond the first screen: trust, course, groups, arms, what would change it."""
+"""What the report says beyond effects: trust, course, groups, arms, what would change it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_split_that_is_off_somewhere_is_said_first(at: Source) -> None:
     def off(r: Row) -> Row:
         bad = r.estimand == "split_homogeneity" and r.segment is None
         note = "sample_ratio_within: below 0.001"
-        return dataclasses.replace(r, p_value=1e-5, note=note) if bad else r
+        return dataclasses.replace(r, p_value=0.0, note=note) if bad else r
 
     odd = dataclasses.replace(at, results=altered(rich(), off).results)
     block = named(trust(odd, en(at)), "The same split everywhere")
@@ -162,7 +162,7 @@ def test_which_arm_is_best(at: Source) -> None:
     assert "“Both” is the best arm with a chance of 69.9%" in said(block)
     assert "flat prior" in said(block)
     assert [line[2] for line in cells(block)] == ["< 0.1%", "30.0%", "0.1%", "69.9%"]
-    assert cells(block)[3][3] == "0.040 points"
+    assert cells(block)[3][3] == "0.04 points"
     assert block.tables[1].folded == "Show intervals that hold together"
 
 
@@ -170,7 +170,7 @@ def test_pairs_without_the_control_stand_apart(at: Source) -> None:
     block = named(arm_blocks(at, en(at)), "The arms against each other")
     assert [line[0] for line in cells(block)] == ["“Both” against “$10 coupon”"]
     line = next(x for x in metric_tables(at, en(at))[0].lines if x.arm == "Both")
-    assert line.difference.text == "+3.0 points"  # not half of it, which the pair has
+    assert line.difference.text == "+3.00 points"  # not half of it, which the pair has
 
 
 def test_what_adjustment_gained_is_told_in_customers(at: Source) -> None:
@@ -194,8 +194,8 @@ def test_without_such_rows_there_are_no_such_blocks(tmp_path: Path) -> None:
 def test_quantiles_and_caps_are_said_beside_the_metric(at: Source) -> None:
     tables = {t.name: t for t in metric_tables(at, en(at))}
     assert tables["days"].detail == "the 90th percentile"
-    assert tables["days"].lines[0].level.text == "7.0"
-    assert tables["days"].lines[1].difference.text == "+0.1"
+    assert tables["days"].lines[0].level.text == "7.00"
+    assert tables["days"].lines[1].difference.text == "+0.10"
     cap = "values above the 99.9% quantile of all customers count as that quantile"
     assert cap in tables["revenue"].detail
     assert "Without the cap: +1.20" in tables["revenue"].lines[1].notes[0]
@@ -290,9 +290,10 @@ def test_correction_that_changes_the_conclusion_is_said(tmp_path: Path) -> None:
     verdict = Verdict("keep_running", None, (Reason("primary_unclear", numbers),))
     found = source(Case("daily-mail", harm().spec, results, verdict), tmp_path)
     text = " ".join(hero(found, en(found)).sure).replace(NBSP, " ")
-    assert "about 1 in 24 tests (p = 0.042)" in text
-    assert "adjusted p = 0.084, where less than 0.05 is needed" in text
-    assert "p-value (p = 0.084) would have to fall below 0.05" in changes(found, en(found))[
+    assert "may be luck. The true" in text
+    assert "about 1 in 24 tests (p = 0.043)" in text
+    assert "adjusted p = 0.085, where less than 0.05 is needed" in text
+    assert "p-value (p = 0.085) would have to fall below 0.05" in changes(found, en(found))[
         0
     ].replace(NBSP, " ")
 

@@ -75,3 +75,32 @@ def test_chinese_and_latin_meet_with_a_space() -> None:
     between = say("zh", "sure.between", low="+0.43", high="+1.21 个百分点", level=95)
     assert "介于 +0.43 与 +1.21 个百分点之间（95% 置信区间）" in between
     assert "判断 iPhone手机是否" in say("zh", "because.primary_unclear", metric="iPhone手机")
+
+
+RESULTS = (PACKAGE.parent / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def first_column(heading: str) -> set[str]:
+    """Every code that the first column of a table under `heading` names."""
+    part = RESULTS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", part, flags=re.MULTILINE)
+    return {code for cell in cells for code in re.findall(r"`(\w+)`", cell)}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_documented_note_and_estimand_has_words(language: str) -> None:
+    known = texts(language)
+    notes, estimands = first_column("Notes"), first_column("Estimands")
+    assert {"few_events", "above_limit"} <= notes
+    assert {"mean", "interaction", "expected_loss"} <= estimands
+    assert [n for n in sorted(notes) if f"note.{n}" not in known] == []
+    assert [n for n in sorted(notes) if f"figure.short.{n}" not in known] == []
+    assert [e for e in sorted(estimands) if f"estimand.{e}" not in known] == []
+
+
+def test_one_is_singular() -> None:
+    assert say("en", "units", n="1") == "1 customer"
+    assert say("en", "units", n="21") == "21 customers"
+    assert say("en", "window.d", n=1) == "1 day"
+    assert say("en", "rests.immature_value", n="1") == "1 customer whose window had not ended"
+    assert say("zh", "units", n="1") == "1 位客户"

@@ -7,11 +7,13 @@ import pytest
 from retention_lab.texts.numbers import (
     chance,
     date_text,
+    day_text,
     digits_of_spread,
     digits_of_value,
     measure,
     moment_text,
     number,
+    ordinal,
     p_cell,
     p_text,
     share,
@@ -126,3 +128,27 @@ def test_values_side_by_side_have_the_digits_of_the_median_interval() -> None:
     ends = [(0.0, 10.0), (0.0, 0.02), (None, None), (0.0, 1.0)]
     assert shared_measure("difference", "mean", ends).digits == 2
     assert shared_measure("difference", "mean", []).digits is None
+
+
+def test_one_point_is_singular() -> None:
+    assert measure("size", "retention").text(0.01, "en") == "1 point"
+    assert measure("size", "retention").text(0.02, "en") == "2 points"
+    assert measure("size", "retention").text(0.01, "zh") == "1 个百分点"
+
+
+def test_small_values_keep_their_figures() -> None:
+    shown = measure("difference", "mean", -1.0e-10, 1.2e-9)
+    assert shown.text(5.5e-10, "en") == "+5.5e-10"
+    assert measure("level").text(5.04e-9, "en") == "5.04e-9"
+
+
+def test_percentiles_in_words() -> None:
+    words = ["50th", "1st", "22nd", "93rd", "11th", "99.9th"]
+    assert [ordinal(q, "en") for q in (0.5, 0.01, 0.22, 0.93, 0.11, 0.999)] == words
+    assert ordinal(0.9, "zh") == "90"
+
+
+def test_days_without_their_year() -> None:
+    assert day_text("2026-01-15", "en").replace("\u00a0", " ") == "15 Jan"
+    assert day_text("2026-01-15", "zh").replace("\u00a0", " ") == "1 月 15 日"
+    assert day_text("some day", "en") == "some day"

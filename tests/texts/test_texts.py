@@ -9,6 +9,7 @@ from retention_lab.experiment.load import parse, validate
 from retention_lab.experiment.spec import Spec
 from retention_lab.results import Reason
 from retention_lab.texts import (
+    as_markdown,
     label,
     metric_label,
     note_text,
@@ -133,3 +134,22 @@ def test_windows() -> None:
     assert window_text("30d", "en") == "30 days"
     assert window_text("72h", "zh") == "72 小时"
     assert window_text("2w", "en") == "2 weeks"
+
+
+def test_units_without_an_arm_are_counted_in_both_languages() -> None:
+    reason = Reason("no_arm", {"text": "1,205 of 64,000 units have no arm and are left out"})
+    assert said(reason) == "1,205 customers have no arm and are left out."
+    assert said(reason, "zh") == "有 1,205 位客户没有分组，未计入结果。"
+    assert said(Reason("no_arm", {})) == "Some customers have no arm and are left out."
+
+
+def test_markdown_shows_text_as_it_is() -> None:
+    assert as_markdown("a <b> $x$ *y* [z](u)") == r"a &lt;b&gt; \$x\$ \*y\* \[z\]\(u\)"
+    assert as_markdown("优惠券 5%") == "优惠券 5%"
+
+
+def test_crossed_segments_are_named_part_by_part() -> None:
+    assert (
+        metric_label(spec_of(email()), "zip_code \u00d7 some_thing", "en")
+        == "Area \u00d7 some thing"
+    )

@@ -255,12 +255,15 @@ def _gained(source: Source, tongue: Tongue) -> Block | None:
         at = (r.metric, r.arm)
         both = [x for x in (plain.get(at), adjusted.get(at)) if x is not None]
         shown = shown_of(source, both, r.metric)
+        before, after = (value(x.get(at), shown, tongue) for x in (plain, adjusted))
+        if source.spec.inference.sequential:  # intervals of one look and of all do not compare
+            before, after = Value(before.text), Value(after.text)
         lines.append(
             (
                 Value(tongue.metric(r.metric)),
                 Value(tongue.arm(r.arm)),
-                value(plain.get(at), shown, tongue),
-                value(adjusted.get(at), shown, tongue),
+                before,
+                after,
                 Value(worth(r.estimate, tongue)),
             )
         )

@@ -128,7 +128,8 @@ def _effect(source: Source, tongue: Tongue, focus: Focus) -> str:
     """The effect in one sentence: from which level to which, and by how much."""
     kind = kind_of(tongue.spec, focus.metric)
     a, b = focus.arm_level, focus.control_level
-    told = by_difference(source, focus.metric) or not focus.clear
+    clear = focus.clear and not _too_weak(source, focus)
+    told = by_difference(source, focus.metric) or not clear
     row = focus.difference if told else focus.shown
     estimate = row.estimate or 0.0
     relative = row.estimand == "relative_lift"
@@ -145,7 +146,7 @@ def _effect(source: Source, tongue: Tongue, focus: Focus) -> str:
         return tongue.say(f"effect.{key}_plain", **words)
     level = measure("level", kind, b.ci_low, b.ci_high)
     said = tongue.say(
-        f"effect.{key}" if focus.clear else "effect.seen",
+        f"effect.{key}" if clear else "effect.seen",
         **words,
         arm_level=level.text(a.estimate, tongue.language),
         control_level=level.text(b.estimate, tongue.language),
@@ -191,9 +192,17 @@ def _luck(source: Source, tongue: Tongue, focus: Focus) -> list[str]:
     key = "sure.luck_looks" if source.spec.inference.sequential else "sure.luck"
     words = {"chance": chance(row.p_value, tongue.language), "p": p_text(row.p_value)}
     said = [tongue.say(key, **words)]
-    if row.p_adjusted is not None and row.p_value < alpha <= row.p_adjusted:
+    if _too_weak(source, focus):
         said.append(tongue.say("sure.corrected", p=p_text(row.p_adjusted), alpha=f"{alpha:g}"))
     return said
+
+
+def _too_weak(source: Source, focus: Focus) -> bool:
+    """Whether a primary effect is clear by itself, but not after correction."""
+    p, adjusted = focus.difference.p_value, focus.difference.p_adjusted
+    if focus.metric not in source.spec.primary or p is None or adjusted is None:
+        return False
+    return p < source.spec.inference.alpha <= adjusted
 
 
 def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:

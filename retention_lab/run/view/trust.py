@@ -40,7 +40,8 @@ def _implausible(source: Source, tongue: Tongue) -> Block | None:
 
 def _homogeneity(source: Source, tongue: Tongue) -> Block | None:
     """Whether the split is the same in all groups and on all days."""
-    rows = [r for r in source.results.where(estimand="split_homogeneity").rows if r.p_value]
+    found = source.results.where(estimand="split_homogeneity").rows
+    rows = [r for r in found if r.p_value is not None]
     if not rows:
         return None
     odd = [r for r in rows if note_code(r.note) == "sample_ratio_within"]
