@@ -136,7 +136,7 @@ def han(text: str) -> int:
     return sum("\u4e00" <= c <= "\u9fff" for c in text)
 
 
-def test_no_page_asks_for_anything_or_runs_a_script_but_the_search(visits: dict[str, Visit]) -> None:
+def test_no_page_asks_for_anything_or_runs_a_foreign_script(visits: dict[str, Visit]) -> None:
     assert {name: v.faults for name, v in visits.items() if v.faults} == {}
     # The start page has one script: the search of its learning log, allowed by its hash.
     active = {name: v.active for name, v in visits.items() if v.active}
