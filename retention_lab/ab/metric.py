@@ -66,9 +66,9 @@ class MetricRows:
         """The metric by arm as if every unit had been randomised by itself."""
         return Margin(self.moments, self.need, None, (self.arm_key,), self.alpha)
 
-    def column(self, column: Column) -> Margin:
+    def column(self, column: Column, covariates: tuple[Column, ...] = ()) -> Margin:
         """The mean of another column by arm."""
-        alone = Needs(self.metric.name, column)
+        alone = Needs(self.metric.name, column, covariates=covariates)
         return Margin(self.moments, alone, self.cluster, (self.arm_key,), self.alpha)
 
     @property
@@ -235,16 +235,19 @@ class MetricRows:
         """What a capped metric's difference is without the cap."""
         if self.need.uncapped is None:
             return
-        m = self.column(self.need.uncapped)
+        m = self.column(self.need.uncapped, self.need.covariates)
         for arm, base in pairs(self.plan):
             no = self.reason(place, arm, base)
-            found = est.Estimate(note=no) if no else m.compare((arm,), (base,)).difference
+            found = Comparison(est.Estimate(note=no), est.Estimate(note=no))
+            if no is None:
+                found = m.compare((arm,), (base,))
+            after = "" if found.plain is None else " after Lin's adjustment"
             yield row(
-                found,
+                found.difference,
                 analysis="ab",
                 metric=self.metric.name,
                 estimand="uncapped_difference",
-                method="Welch t",
+                method=f"{self.test}{after}",
                 **self.sizes(m, place, arm, base),
             )
 

@@ -78,6 +78,8 @@ class Needs:
         if self.denominator is not None:
             own.append((self.numerator.name, self.denominator.name))
             outcomes.append(self.denominator.name)
+        if self.uncapped is not None:
+            outcomes.append(self.uncapped.name)
         with_outcome = [(y, x.name) for y in outcomes for x in self.covariates]
         between = [
             (x.name, z.name) for i, x in enumerate(self.covariates) for z in self.covariates[:i]

@@ -220,3 +220,14 @@ def test_merged_reductions_are_adjusted_like_the_whole(write, tmp_path):
         one, two = (r.one(estimand="mean_difference", level=level) for r in (whole, merged))
         assert two.estimate == pytest.approx(one.estimate, rel=1e-9)
         assert two.std_error == pytest.approx(one.std_error, rel=1e-9)
+
+
+def test_without_its_cap_a_metric_is_adjusted_as_well(write):
+    columns = shop(seed=13)
+    _, plain = analysed(write, columns, [METRIC])
+    _, capped = analysed(write, columns, [METRIC | {"cap": {"value": 8.0}}])
+    row = capped.one(estimand="uncapped_difference")
+    whole = plain.one(estimand="mean_difference")
+    assert (row.estimate, row.std_error) == pytest.approx((whole.estimate, whole.std_error))
+    assert row.method == "Welch t after Lin's adjustment"
+    assert capped.one(estimand="mean_difference").estimate < row.estimate
