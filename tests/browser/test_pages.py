@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.rich import rich
+from run.every_row import rich
 from run.sample import CASES, write
 
 from retention_lab.run.compare import compare

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from run.rich import rich
+from run.every_row import rich
 from run.sample import Case, coupon, email, harm, mismatch
 
 from retention_lab.experiment.load import parse, validate

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run.rich import rich
+from run.every_row import rich
 from run.sample import Case, Cell, coupon, email, harm, mismatch, quality, write, yes
 from run.sample import compare as compare_arms
 
