@@ -130,6 +130,8 @@ def _regression(
     slope = inverse @ cross
     explained = float(cross @ slope)
     left = max(level.variance * n - explained, 0.0)
+    if left <= 16 * EPS * level.variance * n:  # a metric that is its covariate, to the last digits
+        left = 0.0
     free = max(n - 1 - rank, 1)
     df = max(level.freedom - rank, 1.0)
     return Regression(n, slope, centre, square, inverse, left * (n - 1) / free, df)

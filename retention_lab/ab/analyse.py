@@ -10,7 +10,7 @@ from typing import Any
 from retention_lab.ab.further import Further
 from retention_lab.ab.metric import MetricRows, pairs
 from retention_lab.ab.multiplicity import benjamini_hochberg, holm, simultaneous_alpha
-from retention_lab.ab.path import Path, daily_rows, path_of, path_rows
+from retention_lab.ab.path import Path, daily_rows, path_of, path_rows, up_to
 from retention_lab.ab.rolled import Rolled
 from retention_lab.ab.suppress import suppressed
 from retention_lab.ab.trust import balance_rows, gate_rows, split_rows
@@ -20,6 +20,7 @@ from retention_lab.experiment.spec import CROSS
 from retention_lab.results import Results, Row
 
 Paths = Mapping[tuple[str, str], Path]
+AFTER = "after_the_look: units that entered after the last look with bounds are left out"
 DIFFERENCES = ("mean_difference", "ratio_difference", "quantile_difference")
 
 
@@ -111,7 +112,10 @@ def _at_look(metric: MetricRows, path: Path | None, r: Row) -> Row:
         note = last.note if last is not None else "too_early: no day has enough units in both arms"
         none: dict[str, Any] = dict.fromkeys(("ci_low", "ci_high", "p_value"))
         return dataclasses.replace(r, **none, method=said, note=r.note or note)
-    found = metric.margin(alpha=level).compare((str(r.arm),), (str(r.baseline),))
+    assert path is not None
+    m = up_to(metric, path.days[path.at], level)
+    found = m.compare((str(r.arm),), (str(r.baseline),))
+    whole = (m.n(str(r.arm)), m.n(str(r.baseline))) == (r.n, r.n_baseline)
     one = found.lift
     if r.estimand != "relative_lift":
         one = dataclasses.replace(found.difference, low=last.low, high=last.high)
@@ -122,8 +126,10 @@ def _at_look(metric: MetricRows, path: Path | None, r: Row) -> Row:
         ci_low=one.low,
         ci_high=one.high,
         p_value=None if one.estimate is None else last.p_value,
+        n=m.n(str(r.arm)),
+        n_baseline=m.n(str(r.baseline)),
         method=said,
-        note=r.note if one.estimate is not None else one.note,
+        note=one.note if one.estimate is None else r.note or (None if whole else AFTER),
     )
 
 

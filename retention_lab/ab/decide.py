@@ -9,6 +9,7 @@ from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.spec import Metric
 from retention_lab.results import Decision, Reason, Results, Row, Verdict
 
+EARLY = ("too_early", "nothing_to_spend", "no_new_units")  # looks without bounds: no fault
 DIFFERENCES = ("mean_difference", "ratio_difference", "quantile_difference")
 
 
@@ -52,6 +53,7 @@ def _validity(plan: Plan, results: Results) -> list[Reason]:
     reasons += [Reason("no_arm", {"text": c.text}) for c in plan.checks if c.code == "no_arm"]
     for metric in plan.spec.primary:
         rows = _overall(plan, results, metric)
+        rows = tuple(r for r in rows if not (r.note or "").startswith(EARLY))
         if rows and all(r.p_value is None for r in rows):
             numbers = {"metric": metric, "arm": rows[0].arm, "note": rows[0].note}
             reasons.append(Reason("primary_no_result", numbers))

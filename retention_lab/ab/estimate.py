@@ -174,7 +174,7 @@ def difference(arm: Level, base: Level, alpha: float, shared: Shared = NOTHING_S
     if min(arm.n, base.n) < 2:
         return Estimate(estimate, note=TOO_FEW)
     std_error = math.sqrt(arm.variance + base.variance + shared.difference)
-    if std_error == 0.0:
+    if arm.variance + base.variance == 0.0:
         return Estimate(estimate, note=NO_VARIANCE)
     if not math.isfinite(std_error):
         return Estimate(note=NOT_FINITE)

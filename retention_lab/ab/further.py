@@ -19,6 +19,7 @@ from retention_lab.ab.metric import MetricRows, pairs, row
 from retention_lab.ab.sequential import TOO_EARLY
 from retention_lab.results import Row
 
+NOT_ESTIMABLE = "not_estimable: not every combination of the factors has one arm with units"
 Weights = dict[str, float]
 
 
@@ -55,9 +56,13 @@ class Further:
         """Main effects (averaged over the other factors, equally) and interactions of two."""
         if self.silent:
             return
+        there = {a for a in self.arms if self.metric.everyone.n(a)}
+        full = len(there) == math.prod(len(set(levels.values())) for levels in factors.values())
         for term, weights in effects(factors, control):
             estimand = "main_effect" if "," not in term else "interaction"
-            found = self.contrast([weights.get(a, 0.0) for a in self.arms])
+            found = est.Estimate(note=NOT_ESTIMABLE)
+            if full:
+                found = self.contrast([weights.get(a, 0.0) for a in self.arms])
             yield row(found, **self._where(estimand, term=term))
 
     def non_inferiority(

@@ -112,8 +112,8 @@ class MetricRows:
 
     def _uneven(self) -> str | None:
         """Values missing in one arm more than in another: what is left is not comparable."""
-        if not any(c.missing == "drop" for c in self.need.columns):
-            return None
+        if self.cluster is not None or not any(c.missing == "drop" for c in self.need.columns):
+            return None  # of whole clusters a count of units is not independent
         known = [self.everyone.n(arm) for arm in self.arms]
         sizes = [size(self.everyone.units, arm) for arm in self.arms]
         test = same_levels([[n, whole - n] for n, whole in zip(known, sizes, strict=True)])

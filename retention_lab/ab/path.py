@@ -20,6 +20,7 @@ from retention_lab.ab.sequential import (
     repeated_intervals,
 )
 from retention_lab.ab.shrink import heterogeneity
+from retention_lab.ab.suppress import suppressed
 from retention_lab.data.moments import Floats
 from retention_lab.data.units import DAY
 from retention_lab.results import Row
@@ -63,7 +64,8 @@ def path_of(metric: MetricRows, arm: str, base: str) -> Path | None:
     for day in by_day.levels(DAY):
         m = Margin(by_day.until(DAY, day), metric.need, None, (metric.arm_key,), metric.alpha)
         n = m.n(arm), m.n(base)
-        if min(n) < metric.least or n in sizes:
+        new = [now - before for now, before in zip(n, sizes[-1] if sizes else (0, 0), strict=True)]
+        if min(new) < metric.least:  # nor may a day be worked out from two looks
             continue
         difference = m.compare((arm,), (base,)).difference
         days.append(day)
@@ -73,23 +75,34 @@ def path_of(metric: MetricRows, arm: str, base: str) -> Path | None:
         return None
     estimate, error = np.array(found, float).T
     units = np.array(sizes, float).sum(axis=1)
-    if metric.plan.spec.inference.planned_units and metric.plan.spec.inference.sequential in KINDS:
-        end = int(np.searchsorted(units, _planned(metric))) + 1  # the first look with all of them
+    planned = _planned(metric, arm, base)
+    if metric.plan.spec.inference.sequential in KINDS:
+        end = int(np.searchsorted(units, planned)) + 1  # the first look with all of them
         days, sizes = days[:end], sizes[:end]
         estimate, error, units = estimate[:end], error[:end], units[:end]
     even = min(sizes[-1]) * 4 >= sum(sizes[-1])
-    return Path(tuple(days), _bounds(metric, estimate, error, units, even), tuple(sizes))
+    bounds = _bounds(metric, estimate, error, units, even, planned)
+    return Path(tuple(days), bounds, tuple(sizes))
 
 
-def _planned(metric: MetricRows) -> float:
-    """Units of one comparison, two arms of those that the file plans for."""
+def up_to(metric: MetricRows, day: str, alpha: float) -> Margin:
+    """The metric by arm, of the units that entered until the end of `day`."""
+    so_far = metric.moments.roll_up(metric.arm_key, DAY).until(DAY, day)
+    return Margin(so_far, metric.need, None, (metric.arm_key,), alpha)
+
+
+def _planned(metric: MetricRows, arm: str, base: str) -> float:
+    """Units of one comparison: the share of two arms in those that the file plans for."""
+    assert metric.plan.spec.design is not None
     units = metric.plan.spec.inference.planned_units or TARGET
-    return units * 2.0 / len(metric.arms)
+    weights = metric.plan.spec.design.expected_split or dict.fromkeys(metric.arms, 1.0)
+    return units * (weights[arm] + weights[base]) / sum(weights.values())
 
 
-def _bounds(metric: MetricRows, estimate: Floats, error: Floats, n: Floats, even: bool) -> Bounds:
+def _bounds(
+    metric: MetricRows, estimate: Floats, error: Floats, n: Floats, even: bool, planned: float
+) -> Bounds:
     kind, alpha = metric.plan.spec.inference.sequential, metric.alpha
-    planned = _planned(metric)
     if kind == "obrien_fleming" or kind == "pocock":
         return repeated_intervals(estimate, error, n / planned, alpha, kind, n=n, last_p_only=True)
     least = MIN_UNITS if even else UNEVEN_UNITS
@@ -119,13 +132,15 @@ def daily_rows(metric: MetricRows) -> Iterator[Row]:
     if DAY not in metric.moments.keys or metric.fault is not None:
         return
     m = metric.margin(DAY)
+    counts = {day: {a: m.n(a, day) for a in metric.arms} for day in m.units.levels(DAY)}
+    hidden = suppressed([{DAY: counts}], metric.least)[DAY]
     for arm, base in pairs(metric.plan):
         known = []
         for day in m.units.levels(DAY):
             n = [m.n(a, day) for a in (arm, base)]
             if max(n) == 0:
                 continue
-            small = any(0 < x < metric.least for x in n)
+            small = day in hidden
             place = Place(levels=(day,), hidden=frozenset((arm, base)) if small else frozenset())
             no = too_small(metric.least) if small else None
             found = est.Estimate(note=no)

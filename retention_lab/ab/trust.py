@@ -125,6 +125,8 @@ def balance_rows(plan: Plan, metric: MetricRows) -> Iterator[Row]:
             continue
         m, detail = metric.column(c), f": {c.level}" if c.level else ""
         for arm, base in pairs(plan):
+            if any(0 < m.n(a) < metric.least for a in (arm, base)):
+                continue
             found = m.compare((arm,), (base,)).difference
             yield row(
                 found,

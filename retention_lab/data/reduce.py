@@ -104,12 +104,25 @@ def _alike(plan: Plan, columns: Sequence[Column]) -> dict[str, object]:
     return found | {c.name: found[c.beside] for c in columns if c.beside is not None}
 
 
+def _same_arm(plan: Plan, whole: Moments) -> None:
+    """Refuse clusters that are in one arm here and in another there."""
+    assert plan.spec.design is not None
+    name = plan.spec.design.randomised
+    if name is None:
+        return
+    found = [cell[1] for cell in whole.roll_up(plan.spec.design.arm, name).cells]
+    crossed = len(found) - len(set(found))
+    if crossed:
+        raise DataError(f"{crossed:,} clusters by {name!r} are in two arms of the reductions")
+
+
 def _saved(plan: Plan) -> Moments:
     """The saved reductions of the file, merged; each says the same of what its columns are."""
     held = [Moments.load(path) for table in plan.inputs for path in table.paths]
     if len({(m.cells, m.size.tobytes(), m.comoment.tobytes()) for m in held}) < len(held):
         raise DataError("data.moments names the same reduction twice: its units would count twice")
     whole = merge(*held)
+    _same_arm(plan, whole)
     said, wanted = json.loads(whole.definition), json.loads(plan.definition)
     differ = [k for k in wanted if said.get(k) != wanted[k]]
     if differ:

@@ -112,6 +112,15 @@ class Checker:
         wanted = {p for n in self.needed.values() for p in n.pairs}
         for ref, moments in held:
             lacking = {self.design.arm, *self.spec.segments} - set(moments.keys)
+            if self.design.randomised is not None:
+                lacking |= {self.design.randomised} - set(moments.keys)
+            beyond = set(moments.keys) - {self.design.arm, *self.spec.segments, "day of entry"}
+            beyond -= {self.design.randomised} if self.design.randomised else set()
+            if beyond:
+                self.fatal.append(
+                    f"{ref} is split by {', '.join(sorted(beyond))}, which the file does not name: "
+                    "say it in segments, or, if it was randomised, in design.cluster"
+                )
             if lacking:
                 self.fatal.append(f"{ref} is not split by {', '.join(sorted(lacking))}")
             gone = {c for p in wanted - set(moments.pairs) for c in p}

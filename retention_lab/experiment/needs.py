@@ -154,7 +154,11 @@ def _covariates(
 def _plain(name: str) -> str:
     """A name that an engine takes as it is; a changed one ends in a checksum, to stay unique."""
     plain = re.sub(r"[^\w =-]", "_", name)
-    return plain if plain == name else f"{plain} {zlib.crc32(name.encode()):08x}"
+    return (
+        plain
+        if plain == name and name == name.casefold()
+        else f"{plain} {zlib.crc32(name.encode()):08x}"
+    )
 
 
 def _stored_covariates(stored: Mapping[str, Column]) -> dict[str, Covariate]:

@@ -49,6 +49,7 @@ class Plan:
         content: dict[str, Any] = {
             "as_of": str(data.as_of) if data.as_of else None,
             "timezone": data.timezone,
+            "randomised": self._randomised(),
         }
         for c in all_columns(dict(self.needed)):
             said = dataclasses.asdict(c) | {"name": None}
@@ -56,6 +57,12 @@ class Plan:
                 said["cap"] = c.cap.model_dump(exclude_none=True)
             content[c.name] = {k: v for k, v in said.items() if v is not None and v is not False}
         return json.dumps(content, sort_keys=True)
+
+    def _randomised(self) -> Any:
+        design = self.spec.design
+        if design is None or design.randomised is None:
+            return None
+        return design.cluster or (design.switchback and design.switchback.model_dump())
 
     def _repr_html_(self) -> str:
         marks = {True: "✓", False: "✗"}
@@ -126,7 +133,7 @@ def _exists_yet(spec: Spec) -> None:
             )
         if m.covariates:
             faults.append(f"metric {m.name!r}: a quantile is not adjusted; take out covariates")
-        if spec.inference.sequential and m.name in spec.primary:
+        if spec.inference.sequential and (m.name in spec.primary or m.role == "guardrail"):
             faults.append(f"metric {m.name!r}: a quantile cannot be tested at every look")
     if spec.design is None or not spec.metrics:
         faults.append("there is nothing to analyse: an A/B test needs a design and metrics")

@@ -254,6 +254,8 @@ class Metric(Part):
             raise ValueError(f"a {self.kind} metric does not use {', '.join(extra)}")
         if self.margin is not None and self.relative_margin is not None:
             raise ValueError("give margin or relative_margin, not both")
+        if self.relative_margin is not None and self.kind == "quantile":
+            raise ValueError("a quantile takes a margin in its own unit, not relative_margin")
         if self.cap is not None and self.kind in ("proportion", "retention", "ratio", "quantile"):
             raise ValueError(f"a {self.kind} metric cannot be capped; cap what it is made of")
         return self
