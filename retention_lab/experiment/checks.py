@@ -108,7 +108,11 @@ class Checker:
             for i, ref in enumerate(self.data.moments)
         )
         held = [(t.ref, Moments.load(path)) for t in self.inputs for path in t.paths]
-        self.needed = needs(self.spec, stored=held[0][1].defined_columns())
+        stored = held[0][1].defined_columns()
+        self.needed = needs(self.spec, stored=stored)
+        for covariate in {c for m in self.spec.metrics for c in m.covariates}:
+            if covariate not in {c.of for c in stored.values()}:
+                self.fatal.append(f"the saved reductions do not hold covariate {covariate!r}")
         wanted = {p for n in self.needed.values() for p in n.pairs}
         for ref, moments in held:
             lacking = {self.design.arm, *self.spec.segments} - set(moments.keys)

@@ -160,3 +160,16 @@ def test_a_cluster_in_two_arms_of_two_reductions_is_refused(write, tmp_path):
     plan = rl.plan(path)
     with pytest.raises(DataError, match="20 clusters by 'store' are in two arms"):
         rl.reduce(plan)
+
+
+def test_a_covariate_that_reductions_do_not_hold_is_a_plan_error(write, tmp_path):
+    rng = np.random.default_rng(6)
+    columns = {"id": range(400), "arm": ["a", "b"] * 200, "x": rng.normal(size=400),
+               "pre": rng.normal(size=400)}  # fmt: skip
+    path = write({"t": columns}, data={"units": "t.parquet"}, design=DESIGN,
+                 metrics=[X | {"covariates": ["pre"]}])  # fmt: skip
+    rl.reduce(rl.plan(path)).save(tmp_path / "m.parquet")
+    path = write({}, data={"moments": "m.parquet"}, design=DESIGN,
+                 metrics=[X | {"covariates": ["pre", "prre"]}])  # fmt: skip
+    with pytest.raises(PlanError, match="do not hold covariate 'prre'"):
+        rl.plan(path)
