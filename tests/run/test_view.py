@@ -283,6 +283,16 @@ def test_harm_and_faults_say_what_would_have_to_turn(tmp_path: Path) -> None:
 # The first screen
 
 
+def test_simulated_customers_are_called_simulated(tmp_path: Path) -> None:
+    inputs = [{"name": "assignments", "ref": "dataset:twin/assignments"}]
+    case = dataclasses.replace(coupon(), run={"inputs": inputs})
+    found = source(case, tmp_path)
+    facts = dict(hero(found, en(found)).facts)
+    assert facts["Data"] == "dataset twin, a simulated shop: no real customers"
+    facts = dict(hero(found, Tongue(found.spec, "zh")).facts)
+    assert facts["数据"] == "数据集 twin（模拟商店，并非真实客户）"
+
+
 def test_correction_that_changes_the_conclusion_is_said(tmp_path: Path) -> None:
     rates = {"weekly": yes(0.10, 5000), "daily": yes(0.1125, 5000), "hourly": yes(0.102, 5000)}
     results = Results.of(compare_arms("orders_30d", rates))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from retention_lab.data.registry import registry
 from retention_lab.figures.arms import level_rows, units_by_arm
 from retention_lab.figures.effects import DIFFERENCES, arms_of
 from retention_lab.results import Row
@@ -246,7 +247,9 @@ def _counted(source: Source) -> int | None:
 def _short(ref: str, tongue: Tongue) -> str:
     """``dataset:twin/orders`` as its dataset's name, a path as its last part."""
     if ref.startswith("dataset:"):
-        return tongue.say("rests.dataset", name=ref.removeprefix("dataset:").split("/")[0])
+        name = ref.removeprefix("dataset:").split("/")[0]
+        made = name in registry() and registry()[name].made
+        return tongue.say("rests.simulated" if made else "rests.dataset", name=name)
     return ref.rstrip("/").rsplit("/", 1)[-1] or ref
 
 
