@@ -1,0 +1,291 @@
+"""Sums by cell, kind and day in; the same, merged, rolled up, saved or loaded, out."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from retention_lab.data.codes import distinct, joint, kind_of, times_of
+from retention_lab.data.source import Frame, Source, quoted
+from retention_lab.errors import DataError, counted, did_you_mean
+
+FORMAT = 1
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+Levels = npt.NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """A reduction that adds up over customers: for C cells R rows of a sum each.
+
+    ====== === ==================================================================
+    levels C   by key: the cell's level, text (object) or number (float64)
+    cell   R   the position of the row's cell
+    kind   R   what is summed: a position in `KINDS`, which a subclass names
+    first  R   a day, in days since a customer's origin
+    second R   another such day, where the kind has two; else 0
+    total  R   the sum over the cell's customers; never 0
+    ====== === ==================================================================
+
+    Rows are unique and sorted by cell, kind, first and second. Each customer is in one cell, and in
+    one of the parts that are merged. Every cell has a row of kind `customer`, the first kind: how
+    many there are. `definition` says what is summed: only what is defined alike may be merged.
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = ("customer",)
+    WHAT: ClassVar[str] = "reduction"
+
+    keys: tuple[str, ...]
+    levels: Mapping[str, Levels]
+    cell: Places
+    kind: npt.NDArray[np.int16]
+    first: Floats
+    second: Floats
+    total: Floats
+    definition: str = ""
+
+    def __post_init__(self) -> None:
+        for name in _ROWS:
+            if getattr(self, name).shape != self.cell.shape:
+                shape = getattr(self, name).shape
+                raise ValueError(f"{name} has shape {shape}, not {self.cell.shape}")
+            getattr(self, name).flags.writeable = False
+        if tuple(self.levels) != self.keys:
+            raise ValueError(f"levels of {tuple(self.levels)}, but keys {self.keys}")
+
+    @classmethod
+    def compress(
+        cls, columns: Mapping[str, Any], rows: Mapping[str, Any], definition: str = ""
+    ) -> Self:
+        """Add up rows of the same levels, kind and days, given as arrays of one shape."""
+        arrays = {k: np.asarray(rows[k], np.float64) for k in ("first", "second", "total")}
+        levels = {k: _plain(v) for k, v in columns.items()}
+        cell, cells = distinct(levels, len(arrays["total"]))
+        kind = np.asarray(rows["kind"], np.intp)
+        return cls._compressed(cell, cells, kind, arrays, definition)
+
+    @classmethod
+    def _compressed(
+        cls,
+        cell: Places,
+        levels: Mapping[str, Levels],
+        kind: npt.NDArray[Any],
+        rows: Mapping[str, Floats],
+        definition: str,
+    ) -> Self:
+        first, firsts = times_of(rows["first"])
+        second, seconds = times_of(rows["second"])
+        size = int(cell.max()) + 1 if len(cell) else 0
+        coded = [(cell, size), (kind.astype(np.intp), len(cls.KINDS))]
+        key, _ = joint([*coded, (first, len(firsts)), (second, len(seconds))])
+        _, at, group = np.unique(key, return_index=True, return_inverse=True)
+        total = np.bincount(group, weights=rows["total"], minlength=len(at))
+        at, total = at[total != 0.0], total[total != 0.0]
+        days = rows["first"][at], rows["second"][at]
+        kinds = kind[at].astype(np.int16)
+        return cls(tuple(levels), dict(levels), cell[at], kinds, *days, total, definition)
+
+    @property
+    def cells(self) -> int:
+        """How many cells there are."""
+        return int(self.cell[-1]) + 1 if len(self.cell) else 0
+
+    @property
+    def customers(self) -> npt.NDArray[np.int64]:
+        """How many customers each cell holds, [C]."""
+        cell, _, _, total = self.rows("customer")
+        return np.bincount(cell, weights=total, minlength=self.cells).astype(np.int64)
+
+    def rows(self, kind: str) -> tuple[Places, Floats, Floats, Floats]:
+        """The rows of one kind: cell, first, second and total."""
+        at = np.flatnonzero(self.kind == self.KINDS.index(kind))
+        return self.cell[at], self.first[at], self.second[at], self.total[at]
+
+    def by(self, *keys: str) -> Self:
+        """Rolled up to `keys`: the other keys are dropped and sums added. KeyError: unknown key."""
+        self._known(keys)
+        code, levels = distinct({k: self.levels[k] for k in keys}, self.cells)
+        return self._compressed(code[self.cell], levels, self.kind, self._rows(), self.definition)
+
+    def parts(self, *keys: str) -> list[tuple[tuple[Any, ...], Self]]:
+        """One a combination of levels of `keys`, in their order; each keeps all keys."""
+        self._known(keys)
+        if not self.cells:
+            return []
+        code, levels = distinct({k: self.levels[k] for k in keys}, self.cells)
+        count = int(code.max()) + 1
+        labels = list(zip(*(levels[k].tolist() for k in keys), strict=True)) if keys else [()]
+        found = []
+        for i, label in zip(range(count), labels, strict=True):
+            mine = np.flatnonzero(code == i)
+            at = np.flatnonzero(code[self.cell] == i)
+            rows: dict[str, Any] = {k: getattr(self, k)[at] for k in _ROWS}
+            rows["cell"] = np.searchsorted(mine, rows["cell"])
+            rows["levels"] = {k: v[mine] for k, v in self.levels.items()}
+            found.append((label, dataclasses.replace(self, **rows)))
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write a Parquet file, which `load` reads to the last bit."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from retention_lab import __version__
+
+        columns: dict[str, Any] = {}
+        for key in self.keys:
+            text = kind_of(self.levels[key]) == "text"
+            values = pa.array(self.levels[key], pa.string() if text else pa.float64())
+            columns[f"key {key}"] = values.take(pa.array(self.cell))
+        columns |= {name: pa.array(getattr(self, name)) for name in _ROWS}
+        content = {
+            "format": FORMAT,
+            "kinds": self.KINDS,
+            "keys": self.keys,
+            "definition": self.definition,
+            "version": __version__,
+        }
+        table = pa.table(columns).replace_schema_metadata({"sums": json.dumps(content)})
+        pq.write_table(table, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote; DataError for any other file."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} is not a saved {cls.WHAT}: {error}") from None
+        content = json.loads((table.schema.metadata or {}).get(b"sums", b"{}"))
+        if (content.get("format"), content.get("kinds")) != (FORMAT, list(cls.KINDS)):
+            raise DataError(f"{path} is not a saved {cls.WHAT} of format {FORMAT}")
+        try:
+            rows = {k: table[k].to_numpy().astype(t) for k, t in _ROWS.items()}
+            _, at = np.unique(rows["cell"], return_index=True)
+            levels = {k: _read(table[f"key {k}"].take(pa.array(at))) for k in content["keys"]}
+            return cls(tuple(levels), levels, **rows, definition=content["definition"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is a broken {cls.WHAT}: {error!r}") from None
+
+    def _known(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if key not in self.keys:
+                hint = did_you_mean(key, self.keys)
+                raise KeyError(f"the {self.WHAT} is not split by {key!r}{hint}")
+
+    def _rows(self) -> dict[str, Floats]:
+        return {"first": self.first, "second": self.second, "total": self.total}
+
+    def __repr__(self) -> str:
+        over = f" of {' x '.join(self.keys)}" if self.keys else ""
+        customers = counted(int(self.customers.sum()), "customer")
+        cells = f"{counted(self.cells, 'cell')}{over}"
+        return f"{type(self).__name__}({customers} in {cells}; {len(self.total):,} sums)"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>"
+
+
+_ROWS: dict[str, Any] = {
+    "cell": np.intp,
+    "kind": np.int16,
+    "first": np.float64,
+    "second": np.float64,
+    "total": np.float64,
+}
+
+
+def added(parts: Sequence[Any]) -> Any:
+    """The reduction of all customers behind `parts` together, in any order and grouping.
+
+    Raises DataError where they are not of one kind, split by the same keys and defined alike.
+    """
+    if not parts:
+        raise DataError("there is nothing to merge")
+    first = parts[0]
+    for other in parts[1:]:
+        if type(other) is not type(first):
+            raise DataError(f"a {first.WHAT} and a {other.WHAT} cannot be merged")
+        if other.keys != first.keys:
+            raise DataError(f"those split by {first.keys} and by {other.keys} cannot be merged")
+        if other.definition != first.definition:
+            raise DataError(
+                f"two of a {first.WHAT} differ in definition: "
+                f"{first.definition!r} and {other.definition!r}"
+            )
+    full = [p for p in parts if p.cells] or [first]
+    for key in first.keys:
+        if len({kind_of(p.levels[key]) for p in full}) > 1:
+            raise DataError(f"{key!r} is text in one {first.WHAT} and a number in another")
+    before = np.cumsum([0, *(p.cells for p in full)])
+    levels = {k: np.concatenate([p.levels[k] for p in full]) for k in first.keys}
+    code, levels = distinct(levels, int(before[-1]))
+    place = np.concatenate([p.cell + b for p, b in zip(full, before[:-1], strict=True)])
+    rows = {k: np.concatenate([getattr(p, k) for p in full]) for k in ("first", "second", "total")}
+    kind = np.concatenate([p.kind for p in full])
+    return type(first)._compressed(code[place], levels, kind, rows, first.definition)
+
+
+def cells_of(by: Mapping[str, str]) -> tuple[str, str]:
+    """SQL: the CTE ``cells`` (a number for each combination of levels), and its join to unit.
+
+    `by` maps the names of keys to columns of unit.
+    """
+    columns = ", ".join(quoted(c) for c in by.values())
+    if not by:
+        return "cells as (select 0 as cell)", "cells on true"
+    alike = " and ".join(
+        f"unit.{quoted(c)} is not distinct from cells.{quoted(c)}" for c in by.values()
+    )
+    numbered = f"select row_number() over () - 1 as cell, * from (select distinct {columns}"
+    return f"cells as ({numbered} from unit))", f"cells on {alike}"
+
+
+def levels_of(by: Mapping[str, str]) -> str:
+    """SQL: the columns of `by` as "level 0", "level 1" and so on, to follow other columns."""
+    return "".join(f', {quoted(c)} as "level {i}"' for i, c in enumerate(by.values()))
+
+
+def frame_of(source: Source, text: str) -> Frame:
+    """A query on the retention rows as a lazy frame; DataError where it cannot be asked."""
+    import narwhals as nw
+
+    try:
+        return nw.from_native(source.connection.sql(text))
+    except duckdb.Error as error:
+        first = str(error).split("\n\n")[0].split("LINE ")[0].strip()
+        raise DataError(source.conceal(f"the rows of retention: {first}")) from None
+
+
+def fetch(source: Source, text: str) -> dict[str, Any]:
+    """Columns of a small query on the retention rows, masked where null; DataError if it fails."""
+    return source.arrays(frame_of(source, text))
+
+
+def _plain(values: Any) -> Levels:
+    """Levels as the engine gave them, a missing one as None or nan."""
+    if not np.ma.isMaskedArray(values):
+        return np.asarray(values)
+    if values.dtype.kind in "biuf":
+        return np.asarray(np.ma.filled(values.astype(np.float64), np.nan))
+    out = np.array(values.data, object)
+    out[np.ma.getmaskarray(values)] = None
+    return out
+
+
+def _read(column: Any) -> Levels:
+    """Levels of a saved key as they were: text as objects, numbers as float64."""
+    import pyarrow as pa
+
+    return np.array(column.to_pylist(), np.float64 if pa.types.is_floating(column.type) else object)

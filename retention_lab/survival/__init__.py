@@ -1,0 +1,1 @@
+"""Life tables in; curves, tests, models and retention of cohorts out."""
