@@ -72,6 +72,73 @@ segments: [region]
 inference: {{sequential: confidence_sequence}}
 """
 
+# Customers with four columns of text that make 14 indicators (360 patterns), six cohorts, and the
+# day of the next order or of the end of follow-up: waits are exponential, and 59 in 100 are seen to
+# end.
+LIVES = """
+select '2025-0' || 1 + floor(draw(i, 1) * 6)::int as cohort,
+       regions[1 + region] as region,
+       ['direct', 'email', 'search', 'social'][1 + channel] as channel,
+       ['desktop', 'mobile', 'tablet'][1 + device] as device,
+       ['below 20', '20 to 50', '50 to 100', '100 to 200', '200 and more'][1 + basket] as basket,
+       least(wait, seen)::smallint as day,
+       (wait <= seen)::tinyint as event
+from (
+  select *, floor(-ln(1 - draw(i, 2)) / 0.004 / exp(
+                  0.1 * region - 0.2 * channel + 0.15 * device - 0.1 * basket))::bigint as wait,
+         least(365, floor(draw(i, 7) * 730))::bigint as seen
+  from (
+    select i, {regions} as regions, floor(draw(i, 3) * 6)::int as region,
+           floor(draw(i, 4) * 4)::int as channel, floor(draw(i, 5) * 3)::int as device,
+           floor(draw(i, 6) * 5)::int as basket
+    from range({start}, {stop}) as t(i)))
+"""
+COVARIATES = ("region", "channel", "device", "basket")
+
+# Ten orders a customer in all; the first tenth of the rows gives everyone one. Customers begin in
+# six quarters, and order the more often the shorter ago they began.
+ORDERS = """
+select customer_id, regions[1 + floor(draw(customer_id, 2) * 6)::int] as region,
+       timestamp '2024-07-01'
+         + to_seconds((86400 * (began + draw(i, 3) ** 2 * (729 - began)))::bigint) as at,
+       round(exp(3.6 + 0.8 * draw(i, 4)), 2) as revenue
+from (
+  select *, {regions} as regions, draw(customer_id, 1) * 549 as began
+  from (
+    select i, if(i < {all} // 10, i, floor(draw(i, 5) ** 2 * ({all} // 10))::bigint) as customer_id
+    from range({start}, {stop}) as t(i)))
+"""
+
+ORDERS_EXPERIMENT = """
+schema: 1
+name: bench-orders
+title: When customers order again, by quarter and region
+data: {{events: {{orders: {{table: "{orders}", at: at}}}}, as_of: 2026-06-30}}
+survival:
+  unit: customer_id
+  origin: first orders
+  event: next orders
+  cohorts: quarter
+  by: [region]
+"""
+
+
+def lives(rows: int) -> Path:
+    """Customers with cohort, covariates, day and event, as `units` has its."""
+    return _made("lives", LIVES, rows)
+
+
+def orders(rows: int) -> Path:
+    """Orders of a tenth as many customers: customer_id, region, at, revenue."""
+    return _made("orders", ORDERS, rows)
+
+
+def cohorts(folder: Path, rows: int) -> Path:
+    """The experiment file of the benchmark on `rows` orders, written into `folder`."""
+    path = folder / "bench-orders.yaml"
+    path.write_text(ORDERS_EXPERIMENT.format(orders=orders(rows)), encoding="utf-8")
+    return path
+
 
 def units(rows: int) -> Path:
     """A Parquet file (up to 10M units) or a folder of them, made once in the cache folder.
@@ -95,7 +162,8 @@ def trial(folder: Path, rows: int) -> Path:
 
 
 def _made(name: str, rows_sql: str, rows: int) -> Path:
-    folder = cache_folder() / "bench" / f"{name}-{rows // 1_000_000}M"
+    size = f"{rows // 1_000_000}M" if rows >= 1_000_000 else f"{rows // 1000}k"
+    folder = cache_folder() / "bench" / f"{name}-{size}"
     folder.mkdir(parents=True, exist_ok=True)
     regions = "[" + ", ".join(f"'{r}'" for r in REGIONS) + "]"
     with duckdb.connect() as connection:
@@ -106,7 +174,9 @@ def _made(name: str, rows_sql: str, rows: int) -> Path:
             path = folder / f"part-{start // CHUNK:02d}.parquet"
             if path.exists():
                 continue
-            query = rows_sql.format(regions=regions, start=start, stop=min(start + CHUNK, rows))
+            query = rows_sql.format(
+                regions=regions, start=start, stop=min(start + CHUNK, rows), all=rows
+            )
             draft = path.with_suffix(".making")
             connection.execute(f"copy ({query}) to '{draft}' (format parquet)")
             draft.rename(path)

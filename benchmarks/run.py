@@ -23,17 +23,28 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import analysis, data, notebooks, reduction
+from benchmarks import analysis, data, lives, notebooks, reduction
 
 OUT = Path(__file__).parent / "out"
-PACKAGES = ("retention-lab", "duckdb", "narwhals", "numpy", "pandas", "papermill", "mlflow")
-PARTS = ("reduction", "analysis", "start", "notebooks")
+PACKAGES = (
+    "retention-lab",
+    "duckdb",
+    "narwhals",
+    "numpy",
+    "scipy",
+    "pandas",
+    "papermill",
+    "mlflow",
+)
+PARTS = ("reduction", "analysis", "lives", "start", "notebooks")
 TEN, HUNDRED = 10_000_000, 100_000_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--large", action="store_true", help="100M units too: 1 GB, minutes")
+    parser.add_argument(
+        "--large", action="store_true", help="100M units and orders too: 3 GB, minutes"
+    )
     parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each comparison")
     asked = parser.parse_args()
@@ -56,6 +67,10 @@ def main() -> None:
             with console.status("10M units, adjusted: ours, SQL, tea-tasting"):
                 turns = max(2, asked.rounds // 3)
                 results["analysis"] = analysis.side_by_side(folder, TEN, turns)
+        if "lives" in parts:
+            with console.status("Curves, Cox models and life tables: ours, SQL, peers"):
+                turns = max(2, asked.rounds // 3)
+                results["lives"] = lives.side_by_side(folder, turns, asked.large)
         if "start" in parts:
             with console.status("CPU of --help and validate"):
                 results["start"] = started(asked.rounds)
@@ -170,6 +185,9 @@ def show(results: dict[str, Any]) -> None:
             table.add_row("  tea-tasting, without regions", whole, "1")
         else:
             table.add_row("  tea-tasting", "not measured: it needs Python 3.12 and uv")
+    if "lives" in results:
+        for line in lives.said(results["lives"]):
+            table.add_row(*line)
     if "start" in results:
         start = results["start"]
         table.add_row("CPU of --help", f"{start['help_cpu_s']:.2f} s", "0.5 s")

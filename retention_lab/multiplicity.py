@@ -1,21 +1,8 @@
-"""P-values of a family, or its size, in; adjusted p-values, levels and critical values out."""
+"""P-values of a family, or its size, in; adjusted p-values, or the level of each, out."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
-from scipy import special
-
-from retention_lab.ab.estimate import critical
-
-Floats = npt.NDArray[np.float64]
-
-HIGHEST = 0.98  # correlation up to which the quadrature is exact
-LEAST_DF = 3.0  # degrees of freedom from which on it is
-NORMAL_FROM = 1e6  # degrees of freedom from which on the error is as good as known
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -66,59 +53,3 @@ def simultaneous_alpha(alpha: float, family_size: int) -> float:
     if not 0.0 < alpha < 1.0 or family_size < 0:
         raise ValueError(f"alpha {alpha} must be in (0, 1) and family_size {family_size} >= 0")
     return alpha / max(family_size, 1)
-
-
-def many_to_one_critical(df: float, correlations: npt.ArrayLike, alpha: float) -> float:
-    """Dunnett's two-sided critical value: k arms against one control, together at 1 - alpha.
-
-    `correlations` holds, for each of the k comparisons, the size of the correlation of its
-    difference with the control's mean: sqrt(v_0 / (v_0 + v_i)), v the variance of a mean. Two
-    comparisons then correlate by the product of theirs (1/2 for equal arms). Above 0.98 they count
-    as 0.98, which is on the safe side. `df` are the degrees of freedom of the error that they
-    share, inf for the normal; where errors are unequal, the smallest of theirs is on the safe side.
-    The value c solves P(max |T_i| <= c) = 1 - alpha by quadrature over the control's mean and the
-    error, to 1e-4; below 3 degrees of freedom it is Bonferroni's, which is never smaller.
-    ValueError for a correlation outside [0, 1], df below 1, or alpha outside (0, 1).
-    Source: Dunnett (1955), JASA 50(272), 1096-1121; (1964), Biometrics 20(3), 482-491.
-    """
-    given = np.asarray(correlations, np.float64).ravel()
-    if not 0.0 < alpha < 1.0 or not df >= 1.0 or not np.all((given >= 0.0) & (given <= 1.0)):
-        raise ValueError("alpha is in (0, 1), df 1 or more, and each correlation in [0, 1]")
-    if len(given) < 2 or df < LEAST_DF:
-        return critical(df, simultaneous_alpha(alpha, len(given)))
-    from scipy import optimize
-
-    rho, count = np.unique(np.minimum(given, HIGHEST), return_counts=True)
-    rest = np.sqrt(1.0 - rho * rho)
-    z, z_weight = _nodes(0.0, 8.0, 64)
-    z_weight = z_weight * np.exp(-0.5 * z * z) * math.sqrt(2.0 / math.pi)
-    size, size_weight = _error_nodes(df)
-    shift = np.multiply.outer(rho / rest, z)[:, None, :]
-
-    def beyond(c: float) -> float:
-        reach = np.multiply.outer(c / rest, size)[:, :, None]
-        inside = special.ndtr(reach - shift) - special.ndtr(-reach - shift)
-        all_inside = (inside ** count[:, None, None]).prod(axis=0)
-        return float(size_weight @ all_inside @ z_weight) - (1.0 - alpha)
-
-    least, most = critical(df, alpha), critical(df, alpha / len(given))
-    return float(optimize.brentq(beyond, 0.999 * least, 1.001 * most, xtol=1e-6))
-
-
-def _nodes(low: float, high: float, count: int) -> tuple[Floats, Floats]:
-    """Gauss and Legendre's nodes and weights on (low, high)."""
-    x, weight = np.polynomial.legendre.leggauss(count)
-    half = (high - low) / 2.0
-    return low + half * (x + 1.0), half * weight
-
-
-def _error_nodes(df: float) -> tuple[Floats, Floats]:
-    """Nodes and weights for s = sqrt(chi-square / df), over its logarithm."""
-    if df > NORMAL_FROM:
-        return np.ones(1), np.ones(1)
-    tails = special.gammaincinv(df / 2.0, [1e-9, 1.0 - 1e-9])
-    low, high = np.log(2.0 * tails / df) / 2.0
-    log_s, weight = _nodes(low, high, 40)
-    density = df * (log_s - 0.5 * np.expm1(2.0 * log_s))
-    weight = weight * np.exp(density - density.max())
-    return np.exp(log_s), weight / weight.sum()

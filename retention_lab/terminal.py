@@ -144,9 +144,11 @@ def experiments(
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str | None:
-    """The decision; where it is ``invalid``, with its reason."""
+    """The decision; where it is ``invalid``, with its reason; ``findings`` of a cohort study."""
     decision: str | None = verdict.get("verdict")
     reason = verdict.get("reason")
+    if reason == "cohorts_described":
+        return "findings"
     if decision != "invalid" or not reason:
         return decision
     return f"{decision}: {INVALID.get(reason, str(reason).replace('_', ' '))}"

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from retention_lab import results
 from retention_lab.experiment import spec
 from retention_lab.experiment.load import parse, validate
+from retention_lab.experiment.sections import BRACKETS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PACKAGE = DOCS.parent / "retention_lab"
@@ -22,16 +23,20 @@ SECTIONS = {
     "## Top level": spec.Spec,
     "## data": spec.Data,
     "### Tables with a time": spec.Timed,
+    "### Events": spec.Events,
     "## design": spec.Design,
     "### switchback": spec.Switchback,
     "## metrics": spec.Metric,
     "### cap": spec.Cap,
+    "## covariates": spec.Covariates,
     "## inference": spec.Inference,
     "## planning": spec.Planning,
     "## privacy": spec.Privacy,
     "## report": spec.Report,
     "### Texts": spec.Translated,
     "## survival": spec.Survival,
+    "### promotion": spec.Promotion,
+    "### bins": spec.Binned,
     "## incentive": spec.Incentive,
     "### cost": spec.Cost,
 }
@@ -58,6 +63,8 @@ def written(field: FieldInfo) -> str:
         return "empty"
     if isinstance(value, spec.Part):
         return "see there"
+    if value == BRACKETS:
+        return "every 30 days"
     if isinstance(value, tuple):
         return f"`[{', '.join(value)}]`"
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"
@@ -70,7 +77,9 @@ def test_every_key_stands_on_the_page_with_its_default(heading: str) -> None:
 
 
 def test_every_part_of_the_file_has_its_section() -> None:
-    assert set(spec.Part.__subclasses__()) - ENGINES == set(SECTIONS.values())
+    parts = set(spec.Part.__subclasses__())
+    parts |= {further for part in parts for further in part.__subclasses__()}
+    assert parts - ENGINES == set(SECTIONS.values())
 
 
 def test_every_kind_of_metric_stands_on_the_page() -> None:
@@ -82,6 +91,14 @@ def test_the_whole_file_of_the_page_is_one() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     raw, lines = parse(example)
     assert len(validate(raw, lines).metrics) == 5
+
+
+def test_the_survival_file_of_the_page_is_one() -> None:
+    (example,) = re.findall(r"```yml\n(.*?)```", PAGE, re.DOTALL)
+    raw, lines = parse(f"schema: 1\nname: cohorts\ntitle: Cohorts\n{example}")
+    section = validate(raw, lines).survival
+    assert section is not None
+    assert section.promotion[0].name == "q4"
 
 
 def first_cells(page: str, head: str) -> list[str]:

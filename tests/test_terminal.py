@@ -98,11 +98,15 @@ def test_why_a_test_is_invalid_stands_in_the_table(
     ran["answer"] = [
         outcome(project, **mismatch),
         outcome(project, verdict="invalid", reason="a_new_rule", experiment="other"),
+        outcome(project, verdict="keep_running", reason="cohorts_described", experiment="study"),
     ]
     answer = ask("run", "--all")
     assert answer.status == 0
     assert "invalid: the split is not the planned one" in answer.out
     assert "invalid: a new rule" in answer.out
+    (study,) = [line for line in answer.out.splitlines() if "study" in line]
+    assert "findings" in study
+    assert "keep_running" not in study
     assert re.search(r"All in all it took \d+\.\d seconds", answer.out)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from retention_lab.ab.further import Further
 from retention_lab.ab.metric import MetricRows, pairs
-from retention_lab.ab.multiplicity import benjamini_hochberg, holm, simultaneous_alpha
+from retention_lab.ab.novelty import novelty_rows
 from retention_lab.ab.path import Path, daily_rows, path_of, path_rows, up_to
 from retention_lab.ab.rolled import Rolled
 from retention_lab.ab.suppress import suppressed
@@ -17,6 +17,7 @@ from retention_lab.ab.trust import balance_rows, gate_rows, split_rows
 from retention_lab.data.moments import Moments
 from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.spec import CROSS
+from retention_lab.multiplicity import benjamini_hochberg, holm, simultaneous_alpha
 from retention_lab.results import Results, Row
 
 Paths = Mapping[tuple[str, str], Path]
@@ -41,6 +42,7 @@ def analyse(plan: Plan, moments: Moments) -> Results:
         _levels(plan, dict(zip(combinations.keys, c, strict=True))) for c in combinations.cells
     ]
     hide = suppressed([m.counts() for m in metrics], plan.spec.privacy.min_cell, cells)
+    metrics = [MetricRows(plan, rolled, metric, hide) for metric in plan.spec.metrics]
     rows = [*split_rows(plan, rolled), *gate_rows(plan, rolled, metrics)]
     for metric in metrics:
         rows += metric.rows(hide)
@@ -85,6 +87,7 @@ def _further(plan: Plan, metric: MetricRows, paths: Paths) -> Iterator[Row]:
         yield from views.simultaneous(simultaneous_alpha(plan.spec.inference.alpha, family))
     yield from path_rows(metric, paths)
     yield from daily_rows(metric)
+    yield from novelty_rows(metric, metric.moments.moments.ages)
 
 
 def _sequential(

@@ -111,7 +111,8 @@ class _Arm:
         sign = 1.0 if metric.direction == "increase" else -1.0
         lift = self._lift(metric)
         adjusted = row.p_adjusted if row.p_adjusted is not None else row.p_value
-        numbers = {**_interval(metric, row), "p_adjusted": adjusted, **_lift_numbers(lift)}
+        p = {"p_value": row.p_value, "p_adjusted": adjusted}
+        numbers = {**_interval(metric, row), **p, **_lift_numbers(lift)}
         good = sign * row.estimate > 0
         ends = [sign * x for x in (row.ci_low, row.ci_high) if x is not None]
         too_little = metric.margin is not None and max(ends) < metric.margin

@@ -8,6 +8,7 @@ test is run each time. No pseudo-arm had a treatment, so alpha of the tests shou
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -170,9 +171,16 @@ def _cut(buckets: int, shares: Sequence[float]) -> tuple[int, ...]:
 
 def deal(counts: Sequence[int], draws: int, seed: int) -> Labels:
     """draws x sum(counts): the arm of each bucket, `counts` buckets an arm in random order."""
+    return _deal(tuple(int(c) for c in counts), draws, seed)
+
+
+@functools.lru_cache(maxsize=4)
+def _deal(counts: tuple[int, ...], draws: int, seed: int) -> Labels:
     labels = np.repeat(np.arange(len(counts)), counts)
     rng = np.random.default_rng(seed)
-    return rng.permuted(np.tile(labels, (draws, 1)), axis=1)
+    dealt = rng.permuted(np.tile(labels, (draws, 1)), axis=1)
+    dealt.flags.writeable = False
+    return dealt
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -189,7 +197,7 @@ def p_values(
     """
     rows = np.arange(len(m.cells)) if held is None else held
     member = np.stack([labels == k for k in range(int(labels.max()) + 1)]).astype(np.float64)
-    pool = _Pool(m, rows, member)
+    pool = _Pool(m, rows, member, measure)
     if not pool.finite(measure):
         return NOT_FINITE
     found = pool.ratio(measure) if measure.denominator else pool.mean(measure)
@@ -272,8 +280,14 @@ class _Pool:
     Golub and LeVeque, 1983, in one step from a common centre).
     """
 
-    def __init__(self, m: Moments, rows: npt.NDArray[np.intp], member: Floats) -> None:
+    def __init__(
+        self, m: Moments, rows: npt.NDArray[np.intp], member: Floats, measure: Measure
+    ) -> None:
         self.m, self.rows, self.member = m, rows, member
+        columns = [c for c in (measure.numerator, measure.denominator, *measure.covariates) if c]
+        used = {self.at(x, y) for x in columns for y in columns}  # some pairs stand there twice
+        self.place = {pair: i for i, pair in enumerate(sorted(used))}
+        self._summed: tuple[Floats, Floats, Floats, Floats] | None = None
 
     def finite(self, measure: Measure) -> bool:
         """Whether nothing of the metric or its covariates overflowed."""
@@ -299,13 +313,22 @@ class _Pool:
         return n, off[0], off[1], centres[0], centres[1]
 
     def sums(self, pairs: list[int]) -> tuple[Floats, Floats, Floats, Floats]:
-        """arms x draws x pairs: units, both means less the pooled ones, and the co-moment."""
-        n, dx, dy, _, _ = self.centred(pairs)
-        own = self.m.comoment[self.rows][:, pairs]
-        total = self.member @ np.hstack([n, n * dx, n * dy, own + n * dx * dy])
-        units, x, y, both = np.split(total, 4, axis=-1)
-        x, y = x / units, y / units
-        return units, x, y, both - units * x * y
+        """arms x draws x pairs: units, both means less the pooled ones, and the co-moment.
+
+        (Those of all pairs of the measure are added up at once: threads of many small products
+        wait for one another.)
+        """
+        if self._summed is None:
+            used = list(self.place)
+            n, dx, dy, _, _ = self.centred(used)
+            own = self.m.comoment[self.rows][:, used]
+            total = self.member @ np.hstack([n, n * dx, n * dy, own + n * dx * dy])
+            units, x, y, both = np.split(total, 4, axis=-1)
+            x, y = x / units, y / units
+            self._summed = units, x, y, both - units * x * y
+        at = [self.place[pair] for pair in pairs]
+        units, x, y, both = (part[..., at] for part in self._summed)
+        return units, x, y, both
 
     def mean(self, measure: Measure) -> _Levels:
         """Means less the pooled mean, their sums of squares and units; 0 below the grain."""

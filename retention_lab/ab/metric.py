@@ -11,6 +11,7 @@ import numpy as np
 from retention_lab.ab import estimate as est
 from retention_lab.ab.margin import Comparison, Margin
 from retention_lab.ab.quantile import quantile_difference, quantile_level, quantile_lift
+from retention_lab.ab.rare import POOLED, without_rare
 from retention_lab.ab.rolled import Rolled
 from retention_lab.ab.shrink import heterogeneity, shrink
 from retention_lab.ab.split import MISMATCH, same_levels
@@ -43,7 +44,14 @@ class Place:
 class MetricRows:
     """What is said of one metric."""
 
-    def __init__(self, plan: Plan, moments: Rolled, metric: Metric) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        moments: Rolled,
+        metric: Metric,
+        hide: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """`hide` are the hidden levels by segment; covariates' rare levels go with them."""
         assert plan.spec.design is not None
         self.plan, self.moments, self.metric = plan, moments, metric
         self.need: Needs = plan.needed[metric.name]
@@ -55,6 +63,10 @@ class MetricRows:
         self.share = not (self.ratio or self.cluster) and (column.binary or column.how == "any")
         self.quantile = metric.quantile
         self.everyone = self.margin()
+        if hide is not None and self.need.covariates:
+            self.need = without_rare(self.need, self.everyone.units, self.least, hide)
+            self.everyone = self.margin()
+        self.pooled = len(self.need.covariates) < len(plan.needed[metric.name].covariates)
         self.fault = plan.faults.get(metric.name) or self._uneven()
 
     def margin(self, *segments: str, alpha: float | None = None) -> Margin:
@@ -130,9 +142,10 @@ class MetricRows:
         known = int(units.n[:, units.pair(column.name)].sum())
         gone = units.units - known
         immature = gone if column.matures is not None else 0
-        look = self.plan.look
-        if column.matures is not None and column.missing == "drop" and look is not None:
-            immature = min(gone, look.rows - look.later - look.mature[column.matures])
+        if self.need.mature is not None:
+            name = self.need.mature.name
+            at, cells = units.pair(name), range(len(units.cells))
+            immature = units.units - round(sum(units.n[i, at] * units.mean(i, name) for i in cells))
         hide = any(0 < size(units, arm) < self.least for arm in self.arms)
         for estimand, count in (("immature", immature), ("missing", gone - immature)):
             if count == 0:
@@ -175,6 +188,8 @@ class MetricRows:
         if no is None:
             found = self._compare(m, (arm, *place.levels), (base, *place.levels))
         few = None if no else self._few(m, place, arm, base) or found.unadjusted
+        if no is None and self.pooled and not self.need.covariates:
+            few = few or POOLED
         adjusted = self.test if found.plain is None else f"{self.test} after Lin's adjustment"
         estimand = self.estimand
         yield row(noted(found.difference, few), **both, estimand=estimand, method=adjusted)
@@ -186,7 +201,7 @@ class MetricRows:
         if found.plain is not None:
             yield row(found.plain, **both, estimand="unadjusted_difference", method=self.test)
         if found.reduction is not None:
-            gain = est.Estimate(found.reduction)
+            gain = est.Estimate(found.reduction, note=POOLED if self.pooled else None)
             yield row(gain, **both, estimand="variance_reduction", method="Lin's adjustment")
 
     def _level(self, m: Margin, cell: tuple[str, ...]) -> est.Estimate:

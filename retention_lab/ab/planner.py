@@ -190,6 +190,7 @@ def _design(plan: Plan, found: MetricRows, base: str) -> Design:
         alpha=inference.alpha,
         power=asked.power,
         comparisons=1 if guard or inference.correction == "none" else family,
+        pairs=inference.comparisons == "pairs" and not guard,
         r2=_explained(found, base),
         clusters=_clusters(found, base),
         sequential=_sequential(inference.sequential, asked.looks, asked.days),

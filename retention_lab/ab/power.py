@@ -109,7 +109,9 @@ class Design:
     alpha       of the whole family; `sides` 2 or 1 (one-sided: only the wanted direction counts)
     power       wanted for each comparison, so for the arm with the smallest share
     comparisons in the family: each is tested at alpha / comparisons, Bonferroni, which is the
-                first step of Holm; None: one for each arm beside the control; 1: no correction
+                first step of Holm; None: one for each arm beside the control (or each pair
+                of arms, where all are compared); 1: no correction
+    pairs       whether all arms are compared with one another: the smallest two then need most
     r2          share of the variance that adjustment takes away
     clusters    where what is randomised is coarser than the unit
     sequential  where there is more than one look
@@ -125,6 +127,7 @@ class Design:
     power: float = 0.8
     sides: int = 2
     comparisons: int | None = None
+    pairs: bool = False
     r2: float = 0.0
     clusters: Clusters | None = None
     sequential: Sequential | None = None
@@ -148,12 +151,21 @@ class Design:
     @property
     def level(self) -> float:
         """Alpha of one comparison."""
-        return self.alpha / (self.comparisons or len(self.shares) - 1)
+        arms = len(self.shares)
+        family = arms * (arms - 1) // 2 if self.pairs else arms - 1
+        return self.alpha / (self.comparisons or family)
 
     @property
     def fractions(self) -> tuple[float, float]:
-        """Of all units: those in the control, and in the smallest other arm."""
-        return self.shares[0] / sum(self.shares), min(self.shares[1:]) / sum(self.shares)
+        """Of all units: those in the control, and in the smallest other arm.
+
+        Of `pairs` those in the two smallest arms; their variances are those of control and arm.
+        """
+        first, second = self.shares[0], min(self.shares[1:])
+        if self.pairs:
+            least = sorted(range(len(self.shares)), key=self.shares.__getitem__)[:2]
+            first, second = (self.shares[i] for i in sorted(least))
+        return first / sum(self.shares), second / sum(self.shares)
 
     @property
     def both(self) -> bool:

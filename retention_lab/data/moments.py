@@ -45,7 +45,8 @@ class Moments:
     it is the same. `faults` says which metrics cannot be had from them, and why; `without_arm`
     how many units were left out for want of an arm. `buckets` is the same by buckets of a hash
     of the unit's id in place of `keys`, where units have an id; `values` holds, by
-    column, the counts of values that quantiles need. Cells are combined by the pairwise
+    column, the counts of values that quantiles need; `ages` the primary metrics by arm and day
+    since exposure, see ages.py. Cells are combined by the pairwise
     update of Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", The
     American Statistician 37(3), 242-247.
     """
@@ -64,6 +65,7 @@ class Moments:
     without_arm: int = 0
     buckets: Moments | None = None
     values: Mapping[str, ValueCounts] = dataclasses.field(default_factory=dict)
+    ages: Moments | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.cells), len(self.pairs))
@@ -109,9 +111,8 @@ class Moments:
         """The margins over `keys`: cells that agree in all of them are combined."""
         positions = [self._position(k) for k in keys]
         labels = [tuple(cell[i] for i in positions) for cell in self.cells]
-        return _combine(
-            dataclasses.replace(self, keys=keys, cells=tuple(labels), buckets=None, values={})
-        )
+        alone: dict[str, Any] = {"buckets": None, "values": {}, "ages": None}
+        return _combine(dataclasses.replace(self, keys=keys, cells=tuple(labels), **alone))
 
     def where(self, key: str, level: str) -> Moments:
         """The cells in which `key` is `level`."""
@@ -129,7 +130,7 @@ class Moments:
         return self.cells.index(levels) if levels in self.cells else None
 
     def save(self, path: str | Path) -> None:
-        """Write a Parquet file, and one for the buckets; `load` reads both back to the last bit."""
+        """Write a Parquet file, and one for each part; `load` reads all back to the last bit."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -155,8 +156,9 @@ class Moments:
         }
         table = pa.table(columns).replace_schema_metadata({"moments": json.dumps(content)})
         pq.write_table(table, path)
-        if self.buckets is not None:
-            self.buckets.save(_beside(path, "buckets"))
+        for part, held in (("buckets", self.buckets), ("ages", self.ages)):
+            if held is not None:
+                held.save(_beside(path, part))
         for name, counts in self.values.items():
             counts.save(_beside(path, f"values.{name}"))
 
@@ -181,11 +183,11 @@ class Moments:
 
     @classmethod
     def _companions(cls, path: str | Path) -> dict[str, Any]:
-        """The buckets and the counts of values saved beside the reduction in `path`."""
+        """The parts and the counts of values saved beside the reduction in `path`."""
         found: dict[str, Any] = {}
-        buckets = _beside(path, "buckets")
-        if buckets.is_file():
-            found["buckets"] = cls.load(buckets)
+        for part in ("buckets", "ages"):
+            if _beside(path, part).is_file():
+                found[part] = cls.load(_beside(path, part))
         start, end = f"{Path(path).stem}.values.", Path(path).suffix
         files = sorted(Path(path).parent.glob(f"{glob.escape(start)}*{end}"))
         if files:
@@ -256,7 +258,31 @@ def merge(*parts: Moments) -> Moments:
     return fold(_merge_two, parts)
 
 
+def differing_covariates(a: Moments, b: Moments) -> str | None:
+    """What differs in the covariates of two reductions, and how to mend it; None if nothing."""
+    try:
+        one, two = a.defined_columns(), b.defined_columns()
+    except ValueError:  # a definition that is no JSON
+        return None
+    differ = {
+        c.of
+        for name in one | two
+        for c in (one.get(name), two.get(name))
+        if c is not None and c.of is not None and not c.before and one.get(name) != two.get(name)
+    }
+    if not differ or a.keys != b.keys:
+        return None
+    names = ", ".join(repr(name) for name in sorted(differ))
+    return (
+        f"the levels, or missing values, of covariate {names} differ between the parts: write them "
+        "in the section covariates of the file from which each part is reduced (levels, or fill)"
+    )
+
+
 def _merge_two(a: Moments, b: Moments) -> Moments:
+    uneven = differing_covariates(a, b)
+    if uneven:
+        raise DataError(f"two reductions cannot be merged: {uneven}")
     if a.keys != b.keys or a.pairs != b.pairs:
         raise DataError("two reductions of different columns or splits cannot be merged")
     if a.definition != b.definition:
@@ -272,6 +298,9 @@ def _merge_two(a: Moments, b: Moments) -> Moments:
             raise DataError("two reductions of different quantiles cannot be merged")
         joined["values"] = {c: merge_values(a.values[c], b.values[c]) for c in a.values}
     joined["buckets"] = merge(a.buckets, b.buckets) if a.buckets and b.buckets else None
+    joined["ages"] = None
+    if a.ages and b.ages and (a.ages.pairs, a.ages.definition) == (b.ages.pairs, b.ages.definition):
+        joined["ages"] = merge(a.ages, b.ages)
     return _combine(dataclasses.replace(a, cells=a.cells + b.cells, **joined))
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 
+from retention_lab.data.ages import reduce_ages
+from retention_lab.data.look import UnitLook
 from retention_lab.data.moments import Floats, Moments, Pair, merge
 from retention_lab.data.source import Frame, Source
 from retention_lab.data.units import (
@@ -43,13 +45,12 @@ def reduce(plan: Plan) -> Moments:
     """
     if plan.spec.data.moments:
         return _saved(plan)
-    assert plan.spec.design is not None
+    if plan.spec.design is None or not plan.needed:
+        raise DataError("the file has no metrics; reduce_cohorts reduces its survival section")
     columns, pairs = all_columns(dict(plan.needed)), all_pairs(dict(plan.needed))
     rows = plan.look.rows if plan.look is not None else 0
     spread = max(1, rows // SAMPLE)
-    frame = unit_frame(plan.source, plan.spec, plan.arms, columns, BUCKETS * spread)
-    apart = [n for n in plan.needed.values() if n.apart]
-    frame = joint(frame, [(n.numerator, n.denominator) for n in apart if n.denominator])
+    frame = _units(plan, columns, BUCKETS * spread)
     caps = _caps(plan.source, frame, columns)
     keys = cell_keys(plan.spec)
     definition = json.dumps({**json.loads(plan.definition), "caps": caps}, sort_keys=True)
@@ -61,7 +62,10 @@ def reduce(plan: Plan) -> Moments:
     said: dict[str, Any] = {"definition": definition, "alike": alike, "whole": whole}
     moments = reduce_frame(plan.source, frame, keys, pairs, shifts, **said)
     if BUCKET in frame.columns:
-        some = frame.filter(nw.col(BUCKET) < BUCKETS)
+        some = frame
+        if spread > 1:
+            some = _units(plan, columns, BUCKETS * spread, sampled=plan.look)
+            some = beside(with_caps(some, caps), columns)
         buckets = reduce_frame(plan.source, some, (BUCKET,), pairs, shifts, by=(BUCKET,), **said)
         moments = dataclasses.replace(moments, buckets=buckets)
     quantiles = [m.name for m in plan.spec.metrics if m.kind == "quantile"]
@@ -76,7 +80,17 @@ def reduce(plan: Plan) -> Moments:
         }
         moments = dataclasses.replace(moments, values=counted)
     nobody = plan.look.by_arm.get(None, 0) if plan.look is not None else 0
-    return dataclasses.replace(moments, faults=dict(plan.faults), without_arm=nobody)
+    found: dict[str, Any] = {"faults": dict(plan.faults), "without_arm": nobody}
+    return dataclasses.replace(moments, ages=reduce_ages(plan), **found)
+
+
+def _units(
+    plan: Plan, columns: Sequence[Column], buckets: int, sampled: UnitLook | None = None
+) -> Frame:
+    """One row a unit, before caps; the two columns of a ratio are missing together."""
+    frame = unit_frame(plan.source, plan.spec, plan.arms, columns, buckets, sampled)
+    apart = [n for n in plan.needed.values() if n.apart]
+    return joint(frame, [(n.numerator, n.denominator) for n in apart if n.denominator])
 
 
 def _alike(plan: Plan, columns: Sequence[Column]) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from retention_lab.experiment.spec import Data, Duckdb, Spec, hours
 
 ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SMALL = 32 * 2**20  # bytes
+EPOCH, MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)
 READERS = {
     ".parquet": "read_parquet",
     ".pq": "read_parquet",
@@ -103,7 +105,7 @@ class Source:
                 for name, c in columns.items()
             } | dict(derived or {})
             said = ", ".join(f"{sql} as {quoted(name)}" for name, sql in wanted.items())
-            return nw.from_native(self.connection.sql(f"select {said} from {self._scan(ref)}"))
+            return nw.from_native(self.connection.sql(f"select {said} from {self.scan(ref)}"))
 
     def instant(self, ref: str, column: str, table: str | None = None) -> str:
         """SQL for the microseconds since 1970-01-01 UTC of a date or time column.
@@ -126,14 +128,18 @@ class Source:
 
     @staticmethod
     def bucket(column: str, count: int) -> str:
-        """SQL for one of `count` buckets, by a hash of the column that no shop assigns arms by."""
-        return f"(hash({quoted(column)}, 'a/a gate') % {count})::integer"
+        """SQL for one of `count` buckets, by a hash of the column that no shop assigns arms by.
+
+        (The hash of the hash: with a salt of text it takes DuckDB twice as long.)
+        """
+        return f"(hash(hash({quoted(column)})) % {count})::integer"
 
     def cluster(self, ref: str, spec: Spec) -> tuple[str, str]:
         """SQL for an alias of the cluster that was randomised, and for whether a unit is kept.
 
         An alias (MD5) does not show the cluster's name. Of a switchback the cluster is a block of
-        wall-clock time, counted from 1970-01-01 00:00, of each `by`; its burn-in is not kept.
+        wall-clock time, counted from 1970-01-01 00:00 or so that one begins at its `start`, of each
+        `by`; its burn-in is not kept.
         """
         design, main = spec.design, spec.data.assignments
         assert design is not None
@@ -146,6 +152,8 @@ class Source:
             hours(w) * HOUR if w else 0
             for w in (design.switchback.every, design.switchback.burn_in)
         )
+        start = design.switchback.start or EPOCH
+        at = f"({at} - {(start - EPOCH) // MICROSECOND % every})"
         by = f"{quoted(design.switchback.by)}::varchar" if design.switchback.by else "''"
         block = f"left(md5(({at} // {every})::varchar || ' ' || {by}), 16)"
         return block, f"{at} % {every} >= {burnt}"
@@ -166,7 +174,7 @@ class Source:
         """Rows of a small query; `tables` gives the reference behind each table name in it."""
         with self._errors(", ".join(tables.values())):
             named = ", ".join(
-                f"{name} as not materialized (from {self._scan(ref)})"
+                f"{name} as not materialized (from {self.scan(ref)})"
                 for name, ref in tables.items()
             )
             cursor = self.connection.execute(f"with {named} {sql}")
@@ -185,7 +193,7 @@ class Source:
     def _types(self, ref: str) -> dict[str, str]:
         if ref not in self._described:
             with self._errors(ref):
-                found = self.connection.execute(f"describe from {self._scan(ref)}").fetchall()
+                found = self.connection.execute(f"describe from {self.scan(ref)}").fetchall()
                 self._described[ref] = {row[0]: row[1] for row in found}
         return self._described[ref]
 
@@ -206,7 +214,7 @@ class Source:
         """`text` without the values of the environment variables that the file names."""
         return conceal(text, self._secrets)
 
-    def _scan(self, ref: str) -> str:
+    def scan(self, ref: str) -> str:
         """SQL for the rows of `ref`. (Text: DuckDB's relation methods import pandas.)"""
         if ref.startswith("table:"):
             return self._named_table(ref.removeprefix("table:"))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import narwhals as nw
 
+from retention_lab.data.look import UnitLook
 from retention_lab.data.source import Frame, Source
 from retention_lab.data.times import HOUR, end_of
 from retention_lab.experiment.needs import MISSING_LEVEL, Column
@@ -43,6 +44,7 @@ def unit_frame(
     arms: Sequence[str],
     columns: Sequence[Column],
     buckets: int = BUCKETS,
+    sampled: UnitLook | None = None,
 ) -> Frame:
     """One row a unit: its cell's keys, `columns` as Float64, null where unknown.
 
@@ -52,6 +54,10 @@ def unit_frame(
     A unit whose window has not elapsed is null in that column, one without events in it is 0.
     A window is (exposure, exposure + hours], a pre-period (exposure - hours, exposure].
     Capped columns come uncapped: the cap is a look of its own.
+
+    Where `sampled` is given, there are the units of the first `BUCKETS` buckets only, before
+    anything else is done; and who it says is nowhere in the table is not looked for. (Of ten
+    million units a tenth in 0.6 of the time; the arm and the time need not be read.)
     """
     assert spec.design is not None
     data, design = spec.data, spec.design
@@ -71,37 +77,46 @@ def unit_frame(
     wanted |= {alias: v for v, alias in raw.items()}
     exprs = {c.name: _own(c, nw.col(raw[str(c.value)])) for c in own}
     kept = [nw.col(k) for k in derived]
-    known_arm = nw.col(key(0)).is_in(list(arms))
-    if KEPT in derived:
-        known_arm = known_arm & nw.col(KEPT)
+    in_sample = [nw.col(BUCKET) < BUCKETS] if sampled is not None and BUCKET in derived else []
+    asked = [nw.col(KEPT)] if KEPT in derived else []
+    if sampled is None or not set(sampled.by_arm) <= set(arms):
+        asked.append(nw.col(key(0)).is_in(list(arms)))
     if data.assignments is None:
         assert data.units is not None
-        frame = source.table(data.units, wanted, derived=derived)
-        return frame.select(*kept, **keys, **exprs).filter(known_arm)
+        frame = _filtered(source.table(data.units, wanted, derived=derived), in_sample)
+        return _filtered(frame.select(*kept, **keys, **exprs), asked)
     assert design.unit is not None
     wanted |= {UNIT: design.unit, EXPOSED: data.assignments.at}
     frame = source.table(data.assignments.table, wanted, at=EXPOSED, derived=derived)
     kept += [nw.col(n) for n in (UNIT, EXPOSED)]
-    frame = frame.select(*kept, **keys, **exprs).filter(known_arm)
     end = end_of(data.as_of, data.timezone) if data.as_of is not None else None
-    if end is not None:
-        frame = frame.filter(nw.col(EXPOSED) < end)
+    if end is not None and (sampled is None or sampled.later):
+        asked.append(nw.col(EXPOSED) < end)
+    frame = _filtered(_filtered(frame, in_sample).select(*kept, **keys, **exprs), asked)
     exposures = frame.select(UNIT, EXPOSED)
     for name in dict.fromkeys(c.event for c in columns if c.event is not None):
         of_event = [c for c in columns if c.event == name]
         summed = _events(source, spec, name, exposures, of_event)
         frame = frame.join(summed, on=UNIT, how="left")
         frame = frame.with_columns(**{c.name: _settled(c) for c in of_event})
-    timed = [c for c in columns if c.matures is not None]
-    if end is not None and timed:
+    if end is not None:
         elapsed = end - nw.col(EXPOSED)
-        frame = frame.with_columns(
-            **{
-                c.name: nw.when(elapsed >= (c.matures or 0) * HOUR).then(nw.col(c.name))
-                for c in timed
-            }
-        )
+        timed: dict[str, nw.Expr] = {
+            c.name: nw.when(elapsed >= c.matures * HOUR).then(nw.col(c.name))
+            for c in columns
+            if c.matures is not None
+        }
+        timed |= {
+            c.name: (elapsed >= (c.window or 0) * HOUR).cast(nw.Float64)
+            for c in columns
+            if c.how == "mature"
+        }
+        frame = frame.with_columns(**timed) if timed else frame
     return frame
+
+
+def _filtered(frame: Frame, asked: Sequence[nw.Expr]) -> Frame:
+    return frame.filter(*asked) if asked else frame
 
 
 def beside(frame: Frame, columns: Iterable[Column]) -> Frame:

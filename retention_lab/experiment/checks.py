@@ -92,7 +92,7 @@ class Checker:
         self._stop()
         self._arms(look.by_arm, look.rows)
         self._units(ref, look)
-        checks, fatal = check_clusters(self.spec, self.source, ref)
+        checks, fatal = check_clusters(self.spec, self.source, ref, look)
         self.checks += checks
         self.fatal += fatal
         self._levels(look)
@@ -101,49 +101,22 @@ class Checker:
         self._maturity(look, end, columns)
 
     def _saved_reductions(self) -> None:
-        from retention_lab.data.moments import Moments
+        from retention_lab.experiment.saved import saved_reductions
 
         self.inputs = tuple(
             Input(f"moments.{i}", ref, self.source.files(ref))
             for i, ref in enumerate(self.data.moments)
         )
-        held = [(t.ref, Moments.load(path)) for t in self.inputs for path in t.paths]
-        stored = held[0][1].defined_columns()
-        self.needed = needs(self.spec, stored=stored)
-        for covariate in {c for m in self.spec.metrics for c in m.covariates}:
-            if covariate not in {c.of for c in stored.values()}:
-                self.fatal.append(f"the saved reductions do not hold covariate {covariate!r}")
-        wanted = {p for n in self.needed.values() for p in n.pairs}
-        for ref, moments in held:
-            lacking = {self.design.arm, *self.spec.segments} - set(moments.keys)
-            if self.design.randomised is not None:
-                lacking |= {self.design.randomised} - set(moments.keys)
-            beyond = set(moments.keys) - {self.design.arm, *self.spec.segments, "day of entry"}
-            beyond -= {self.design.randomised} if self.design.randomised else set()
-            if beyond:
-                self.fatal.append(
-                    f"{ref} is split by {', '.join(sorted(beyond))}, which the file does not name: "
-                    "say it in segments, or, if it was randomised, in design.cluster"
-                )
-            if lacking:
-                self.fatal.append(f"{ref} is not split by {', '.join(sorted(lacking))}")
-            gone = {c for p in wanted - set(moments.pairs) for c in p}
-            if gone:
-                self.fatal.append(f"{ref} does not hold {', '.join(sorted(gone))}")
+        files = [(t.ref, path) for t in self.inputs for path in t.paths]
+        found = saved_reductions(self.spec, files)
+        self.needed, self.fatal = dict(found.needed), [*found.fatal]
         self._stop()
-        counts: dict[str | None, int] = {}
-        for _, moments in held:
-            for metric, fault in moments.faults.items():
-                code, _, text = fault.partition(": ")
-                self._fault(code, text, *([metric] if metric in self.needed else []))
-            if moments.without_arm:
-                counts[None] = counts.get(None, 0) + moments.without_arm
-            by_arm = moments.roll_up(self.design.arm)
-            for (arm,), size in zip(by_arm.cells, by_arm.size, strict=True):
-                counts[arm] = counts.get(arm, 0) + int(size)
-        units = sum(counts.values())
-        self._note("rows", f"{units:,} units in {len(held)} saved reductions; no row is read")
-        self._arms(counts, units)
+        for metric, fault in found.faults:
+            code, _, text = fault.partition(": ")
+            self._fault(code, text, *([metric] if metric in self.needed else []))
+        units = sum(found.by_arm.values())
+        self._note("rows", f"{units:,} units in {len(files)} saved reductions; no row is read")
+        self._arms(found.by_arm, units)
 
     def _note(self, code: str, text: str) -> None:
         self.checks.append(Check(code, True, text))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from retention_lab.data.look import look_at_covariates
 from retention_lab.data.source import Source
-from retention_lab.errors import did_you_mean
+from retention_lab.errors import counted, did_you_mean
 from retention_lab.experiment.needs import MISSING_LEVEL, Covariate
 from retention_lab.experiment.spec import Spec
 
@@ -36,27 +36,40 @@ def named_covariates(spec: Spec, source: Source, ref: str, known: Mapping[str, s
     """Look at the columns of `ref` (`known`: name -> kind) that metrics name as covariates.
 
     A number with values that are not finite is left out, which is a fault; text is its levels.
-    A null is a group of its own.
+    A null is a group of its own. What the file says of a covariate is taken as it is said, so that
+    parts of the units are reduced alike.
     """
     kinds, fatal = _kinds(spec, ref, known)
+    for name, kind in kinds.items():
+        said = spec.covariates.get(name)
+        if said is not None and (kind == "text") != bool(said.levels):
+            fatal.append(f"covariates.{name}: a text has levels, a number has fill")
     found: dict[str, Covariate] = {}
     checks: list[Check] = []
     for name, seen in look_at_covariates(source, ref, kinds, MOST_LEVELS).items():
+        said = spec.covariates.get(name)
+        named, filled = (said.levels, said.fill) if said is not None else ((), None)
         levels = (*seen.levels, *([MISSING_LEVEL] if seen.missing else []))
         if seen.missing:
             text = f"{seen.missing:,} units without covariate {name!r}: a group of their own"
             checks.append(Check("covariate", True, text))
         if kinds[name] == "text":
+            beyond = len(set(levels) - set(named))
+            if named and beyond:
+                fatal.append(
+                    f"covariates.{name}: {ref} has {counted(beyond, 'level')} that levels does not "
+                    f"name (a missing value is {MISSING_LEVEL!r})"
+                )
             if len(levels) > MOST_LEVELS:
                 fatal.append(f"covariate {name!r} of {ref} has more than {MOST_LEVELS} levels")
-            found[name] = Covariate(levels=levels)
+            found[name] = Covariate(levels=named or levels)
         elif seen.not_finite:
             text = f"{seen.not_finite:,} values of covariate {name!r} are infinite or NaN"
             checks.append(Check("covariate", False, f"{text}: it is left out"))
         else:
             far = abs(seen.mean or 0.0) > (seen.spread or 0.0)
             fill = float(f"{seen.mean or 0.0:.1g}") if far else 0.0
-            found[name] = Covariate(fill=fill if seen.missing else None)
+            found[name] = Covariate(fill=fill if filled is None and seen.missing else filled)
     return Named(found, tuple(checks), tuple(fatal))
 
 

@@ -21,14 +21,15 @@ class Column:
     """One number a unit: read from the unit's row, or made from its events in a window.
 
     `how` is ``value`` (the unit's own column `value`), ``level`` (1 where that column is `level`,
-    else 0), ``missing`` (1 where it is null, else 0), or ``any``, ``count`` or ``sum`` (of `value`)
+    else 0), ``missing`` (1 where it is null, else 0), ``mature`` (1 where `window` hours after
+    exposure have elapsed, else 0), or ``any``, ``count`` or ``sum`` (of `value`)
     over the events of table `event` within `window` hours after exposure (before, if `before`).
     The number exists for units whose `matures` hours after exposure have elapsed, and that have
     the column `beside`. A column of the covariate `of` is never missing there: null is `fill`.
     """
 
     name: str
-    how: Literal["value", "level", "missing", "any", "count", "sum"]
+    how: Literal["value", "level", "missing", "mature", "any", "count", "sum"]
     value: str | None = None
     event: str | None = None
     window: int | None = None
@@ -56,7 +57,10 @@ class Covariate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Needs:
-    """What one metric reads: its column or a ratio's two, its pre-period, covariates, uncapped."""
+    """What one metric reads: its column or a ratio's two, its pre-period, covariates, uncapped.
+
+    `mature` tells an immature unit from one without a value, where both are left out.
+    """
 
     metric: str
     numerator: Column
@@ -65,10 +69,11 @@ class Needs:
     apart: bool = False  # a ratio whose parts count only where both are known
     covariates: tuple[Column, ...] = ()
     uncapped: Column | None = None
+    mature: Column | None = None
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        parts = (self.numerator, self.denominator, self.before, self.uncapped)
+        parts = (self.numerator, self.denominator, self.before, self.uncapped, self.mature)
         return (*(c for c in parts if c is not None), *self.covariates)
 
     @property
@@ -105,12 +110,22 @@ def needs(
     """
     known = {c: Column(name=c, how="value", value=c) for c in unit_columns} | dict(stored or {})
     metrics = {m.name: m for m in spec.metrics}
-    found = {m.name: _of(m, metrics, spec, known) for m in spec.metrics}
+    found = {m.name: _told(_of(m, metrics, spec, known), stored) for m in spec.metrics}
     seen = _stored_covariates(stored) if stored is not None else covariates or {}
     return {
         name: dataclasses.replace(need, covariates=_covariates(metrics[name], need, metrics, seen))
         for name, need in found.items()
     }
+
+
+def _told(need: Needs, stored: Mapping[str, Column] | None) -> Needs:
+    """With the column `mature` where units are left out for two reasons (and it was reduced)."""
+    window = need.numerator.matures
+    drops = any(c.missing == "drop" for c in need.columns)
+    name = f"mature {window}h"
+    if window is None or not drops or (stored is not None and name not in stored):
+        return need
+    return dataclasses.replace(need, mature=Column(name=name, how="mature", window=window))
 
 
 def _covariates(
@@ -281,6 +296,10 @@ def _part(
     if event in spec.data.events and re.fullmatch(r"\d+[hdw]", window):
         span = hours(window)
         return Column(name=name, how="count", event=event, window=span, matures=span)
+    for column in known.values():  # of a saved reduction, in which it has the ratio's name
+        said = (f"{ratio.name} numerator", f"{ratio.name} denominator")
+        if column.name in said and column.how == "count" and column.event == event:
+            return dataclasses.replace(column, name=name, matures=column.window)
     choices = [*(m for m in metrics if m != ratio.name), *known]
     events = ", ".join(f"{e}_30d" for e in spec.data.events)
     also = f", nor a count of events such as {events}" if events else ""

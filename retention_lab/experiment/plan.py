@@ -13,6 +13,7 @@ from retention_lab.data.look import UnitLook
 from retention_lab.data.source import Source
 from retention_lab.errors import PlanError
 from retention_lab.experiment.checks import Checker, Input
+from retention_lab.experiment.cohort import Cohort, check_cohorts
 from retention_lab.experiment.covariates import Check
 from retention_lab.experiment.load import load
 from retention_lab.experiment.needs import Needs, all_columns
@@ -27,7 +28,7 @@ class Plan:
     """An experiment that was checked against its tables: what to read, and what was found.
 
     `arms` has the control first; `needed` is what every metric reads; `faults` says, by metric,
-    why it cannot be computed.
+    why it cannot be computed. `cohort` is what was found of a survival section.
     """
 
     spec: Spec
@@ -41,6 +42,7 @@ class Plan:
     checks: tuple[Check, ...]
     faults: Mapping[str, str]
     look: UnitLook | None
+    cohort: Cohort | None = None
 
     @property
     def definition(self) -> str:
@@ -62,7 +64,10 @@ class Plan:
         design = self.spec.design
         if design is None or design.randomised is None:
             return None
-        return design.cluster or (design.switchback and design.switchback.model_dump())
+        if design.switchback is None:
+            return design.cluster
+        said = design.switchback.model_dump(mode="json")
+        return {k: v for k, v in said.items() if k != "start" or v is not None}
 
     def _repr_html_(self) -> str:
         marks = {True: "✓", False: "✗"}
@@ -84,20 +89,39 @@ def make_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     root = project_root(path)
     _exists_yet(spec)
     source = Source(spec.data, path.parent, root)
-    checker = Checker(spec, source)
-    checker.run()
+    arms: tuple[str, ...] = ()
+    inputs: dict[str, Input] = {}
+    needed: dict[str, Needs] = {}
+    faults: dict[str, str] = {}
+    checks: list[Check] = []
+    look: UnitLook | None = None
+    cohort: Cohort | None = None
+    if spec.design is not None and spec.data.homes:
+        checker = Checker(spec, source)
+        checker.run()
+        arms, needed, faults, look = checker.arms, checker.needed, checker.faults, checker.look
+        inputs, checks = {i.name: i for i in checker.inputs}, checker.checks
+        _reads_whole_tables(spec, needed)
+    if spec.survival is not None:
+        cohort, more, found = check_cohorts(spec, source, arms)
+        inputs |= {i.name: i for i in more}
+        checks = [*checks, *(c for c in found if c not in checks)]
+        if cohort.arms and spec.design is not None and not arms:
+            control = spec.design.control
+            arms = (control, *(a for a in cohort.arms if a != control))
     return Plan(
         spec=spec,
         path=path,
         root=root,
         overrides=dict(overrides or {}),
         source=source,
-        arms=checker.arms,
-        inputs=checker.inputs,
-        needed=checker.needed,
-        checks=tuple(checker.checks),
-        faults=checker.faults,
-        look=checker.look,
+        arms=arms,
+        inputs=tuple(inputs.values()),
+        needed=needed,
+        checks=tuple(checks),
+        faults=faults,
+        look=look,
+        cohort=cohort,
     )
 
 
@@ -111,7 +135,6 @@ def _found(path: Path) -> Path:
 def _exists_yet(spec: Spec) -> None:
     """Refuse, by name, what a later version will do."""
     absent = [
-        (spec.survival is not None, "survival: cohort survival curves"),
         (spec.incentive is not None, "incentive: incentive effects"),
     ]
     faults = [
@@ -135,7 +158,20 @@ def _exists_yet(spec: Spec) -> None:
             faults.append(f"metric {m.name!r}: a quantile is not adjusted; take out covariates")
         if spec.inference.sequential and (m.name in spec.primary or m.role == "guardrail"):
             faults.append(f"metric {m.name!r}: a quantile cannot be tested at every look")
-    if spec.design is None or not spec.metrics:
+    if (spec.design is None or not spec.metrics) and spec.survival is None:
         faults.append("there is nothing to analyse: an A/B test needs a design and metrics")
+    if faults:
+        raise PlanError("\n".join(faults))
+
+
+def _reads_whole_tables(spec: Spec, needed: Mapping[str, Needs]) -> None:
+    """Refuse metrics of events of which only some rows count: metrics read them all."""
+    read = {c.event for need in needed.values() for c in need.columns}
+    faults = [
+        f"data.events.{name}: metrics do not know where and id yet; give the survival section "
+        "events of its own"
+        for name, table in spec.data.events.items()
+        if name in read and (table.where or table.id)
+    ]
     if faults:
         raise PlanError("\n".join(faults))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from retention_lab.data.look import clusters
+import datetime as dt
+
+from retention_lab.data.look import UnitLook, clusters
 from retention_lab.data.source import Source
 from retention_lab.errors import counted
 from retention_lab.experiment.covariates import Check
 from retention_lab.experiment.spec import Spec
 
 
-def check_clusters(spec: Spec, source: Source, ref: str) -> tuple[list[Check], list[str]]:
+def check_clusters(
+    spec: Spec, source: Source, ref: str, look: UnitLook
+) -> tuple[list[Check], list[str]]:
     """What was checked, and what is fatal: a unit in no cluster, a cluster in two arms."""
     assert spec.design is not None
     name = spec.design.randomised
@@ -29,4 +33,26 @@ def check_clusters(spec: Spec, source: Source, ref: str) -> tuple[list[Check], l
     checks.append(Check("clusters", True, f"{count:,} {what} by {name!r} were randomised, whole"))
     if burnt:
         checks.append(Check("burn_in", True, f"{burnt:,} units of the burn-in are left out"))
+    if spec.design.switchback and look.first and look.last:
+        changes = clock_changes(look.first, look.last, spec.data.timezone)
+        if changes:
+            days = ", ".join(str(day) for day in changes)
+            text = f"the clocks changed on {days}: the blocks then are that much longer or shorter"
+            checks.append(Check("clock_change", True, text))
     return checks, fatal
+
+
+def clock_changes(first: dt.datetime, last: dt.datetime, timezone: str) -> list[dt.date]:
+    """The days between two instants on which the clocks of `timezone` were put on or back."""
+    from zoneinfo import ZoneInfo
+
+    zone = ZoneInfo(timezone)
+    step, found = dt.timedelta(hours=1), []
+    at = first.astimezone(dt.UTC)
+    end = last.astimezone(dt.UTC)
+    while at < end:
+        after = min(at + step, end)
+        if after.astimezone(zone).utcoffset() != at.astimezone(zone).utcoffset():
+            found.append(after.astimezone(zone).date())
+        at = after
+    return found

@@ -1,84 +1,32 @@
 """One YAML file in; the experiment as written, checked for form, out (a frozen `Spec`)."""
 
-# No `from __future__ import annotations` here: pydantic would compile every annotation again from
-# its text, a twentieth of the time of `validate`.
-
 import datetime as dt
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-WINDOW = re.compile(r"^\s*(\d+)\s*(h|d|w)\s*$")
-HOURS = {"h": 1, "d": 24, "w": 168}
+from retention_lab.experiment.parts import Language as Language
+from retention_lab.experiment.parts import Level as Level
+from retention_lab.experiment.parts import Name as Name
+from retention_lab.experiment.parts import Part as Part
+from retention_lab.experiment.parts import Text as Text
+from retention_lab.experiment.parts import Translated as Translated
+from retention_lab.experiment.parts import Window as Window
+from retention_lab.experiment.parts import hours as hours
+from retention_lab.experiment.parts import one_or_many
+from retention_lab.experiment.sections import Binned as Binned
+from retention_lab.experiment.sections import Cost as Cost
+from retention_lab.experiment.sections import Incentive as Incentive
+from retention_lab.experiment.sections import Planning as Planning
+from retention_lab.experiment.sections import Promotion as Promotion
+from retention_lab.experiment.sections import Survival as Survival
+
 KINDS = ("proportion", "mean", "ratio", "quantile", "retention", "sum", "count")
 CROSS = " \u00d7 "  # between the names, and the levels, of segments that are crossed
 SWITCHBACK = "block of time"
 EVENT_KINDS = ("retention", "sum", "count")
 
-Language = Literal["en", "zh"]
 Sequential = Literal["confidence_sequence", "obrien_fleming", "pocock"]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_\-]*$", max_length=100)]
-
-
-def hours(window: str) -> int:
-    """Length of a window such as ``'30d'`` (``h``, ``d`` = 24 h, ``w`` = 168 h), in hours."""
-    found = WINDOW.match(window)
-    if found is None or int(found[1]) == 0:
-        raise ValueError(f"{window!r} is not a window: write a number and h, d or w, such as 30d")
-    return int(found[1]) * HOURS[found[2]]
-
-
-def _window(value: Any) -> Any:
-    if isinstance(value, str):
-        hours(value)
-        return value.strip()
-    raise ValueError("a window is a number and h, d or w, such as 30d")
-
-
-def _level(value: Any) -> Any:
-    if isinstance(value, bool):
-        word = "yes/no/on/off/true/false"
-        raise ValueError(f"YAML reads {word} as a truth value; put the name in quotes")
-    if isinstance(value, int | float):
-        return str(value)
-    return value
-
-
-Window = Annotated[str, BeforeValidator(_window)]
-Level = Annotated[str, BeforeValidator(_level)]
-
-
-class Part(BaseModel):
-    """A part of the experiment file: frozen, and closed against unknown keys."""
-
-    # Built when first used: half of the start-up of `validate` went into building each part.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
-
-
-class Translated(Part):
-    """A text in the languages of the report; `zh` falls back to `en` by declaration."""
-
-    en: str
-    zh: str | None = None
-
-    def get(self, language: str) -> str:
-        return (self.zh if language == "zh" else None) or self.en
-
-
-def _text(value: Any) -> Any:
-    return {"en": value} if isinstance(value, str) else value
-
-
-Text = Annotated[Translated, BeforeValidator(_text)]
 
 
 class Duckdb(Part):
@@ -100,21 +48,29 @@ class Timed(Part):
     at: str
 
 
+class Events(Timed):
+    """A table of events: the rows that hold, and the column of the number that rows share."""
+
+    where: str | None = None
+    id: str | None = None
+
+
 class Data(Part):
     """Where the rows live: one row a unit, assignments with events, or saved reductions."""
 
     engine: Literal["duckdb"] | Duckdb | Spark | Ibis = "duckdb"
     units: str | None = None
     assignments: Timed | None = None
-    events: dict[Name, Timed] = Field(default_factory=dict)
+    events: dict[Name, Events] = Field(default_factory=dict)
     moments: tuple[str, ...] = ()
+    lives: tuple[str, ...] = ()
     as_of: dt.date | None = None
     timezone: str = "UTC"
 
-    @field_validator("moments", mode="before")
+    @field_validator("moments", "lives", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        return one_or_many(value)
 
     @field_validator("timezone")
     @classmethod
@@ -129,22 +85,37 @@ class Data(Part):
             ) from None
         return value
 
+    @property
+    def homes(self) -> int:
+        """How many of units, assignments and moments are given."""
+        return sum([self.units is not None, self.assignments is not None, bool(self.moments)])
+
     @model_validator(mode="after")
     def _one_home(self) -> Self:
-        homes = [self.units is not None, self.assignments is not None, bool(self.moments)]
-        if sum(homes) != 1:
+        if self.homes > 1 or (not self.homes and not self.events and not self.lives):
             raise ValueError("give exactly one of units, assignments or moments")
-        if self.events and self.assignments is None:
-            raise ValueError("events need assignments: a table of who entered which arm, and when")
+        if self.lives and (self.units is not None or self.assignments is not None or self.events):
+            raise ValueError("lives stand in place of the tables: take out one or the other")
         return self
 
 
 class Switchback(Part):
-    """Blocks of time (of each `by`) take turns in the arms; the start of each may be left out."""
+    """Blocks of time (of each `by`) take turns in the arms; the start of each may be left out.
+
+    One of them begins at the wall-clock time `start`, which the file calls ``from``.
+    """
 
     every: Window
     by: str | None = None
     burn_in: Window | None = None
+    start: dt.datetime | None = Field(default=None, alias="from")
+
+    @field_validator("start")
+    @classmethod
+    def _wall_clock(cls, value: dt.datetime | None) -> dt.datetime | None:
+        if value is not None and value.tzinfo is not None:
+            raise ValueError("write a time without a zone: it is in the zone of the file")
+        return value
 
     @model_validator(mode="after")
     def _shorter(self) -> Self:
@@ -266,6 +237,21 @@ class Metric(Part):
         return self.value or self.name
 
 
+class Covariates(Part):
+    """What a covariate is in every part of the units: a text's levels, or a number's fill."""
+
+    levels: tuple[Level, ...] = ()
+    fill: float | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if bool(self.levels) == (self.fill is not None):
+            raise ValueError("give exactly one of levels (of a text) or fill (of a number)")
+        if len(set(self.levels)) != len(self.levels) or len(self.levels) == 1:
+            raise ValueError("levels are two or more, each once")
+        return self
+
+
 class Inference(Part):
     alpha: Annotated[float, Field(ge=1e-6, lt=0.5)] = 0.05
     correction: Literal["holm", "none"] = "holm"
@@ -278,53 +264,10 @@ class Inference(Part):
     def _planned(self) -> Self:
         if self.sequential in ("obrien_fleming", "pocock") and self.planned_units is None:
             raise ValueError(
-                f"sequential: {self.sequential} needs planned_units, the units of all arms with "
+                f"{self.sequential} needs planned_units, the units of all arms with "
                 "which the test ends"
             )
         return self
-
-
-class Survival(Part):
-    """When customers come back or leave."""
-
-    origin: str
-    event: str
-    cohorts: Literal["day", "week", "month", "quarter", "year"] = "month"
-    by: tuple[str, ...] = ()
-    horizon: Window = "365d"
-    competing: tuple[str, ...] = ()
-    covariates: tuple[str, ...] = ()
-    forecast: str | None = None
-
-
-class Cost(Part):
-    contact: float = 0.0
-    redemption: float | Literal["dose"] = 0.0
-
-
-class Incentive(Part):
-    """What the incentive cost and what it bought."""
-
-    strategy: Literal[
-        "randomised", "encouragement", "observational", "rollout", "threshold", "dose"
-    ]
-    dose: dict[Level, float] = Field(default_factory=dict)
-    redeemed: str | None = None
-    revenue: str | None = None
-    margin: float | None = None
-    cost: Cost = Cost()
-    min_roi: float = 2.0
-
-
-class Planning(Part):
-    """What the next test should be able to see, and for how long customers may enter it."""
-
-    effect: Annotated[float, Field(gt=0)] = 0.05
-    relative: bool = True
-    power: Annotated[float, Field(gt=0.5, lt=1)] = 0.8
-    traffic: Annotated[float, Field(gt=0)] | None = None
-    days: Annotated[int, Field(ge=1, le=1000)] = 60
-    looks: Annotated[int, Field(ge=2, le=60)] = 5
 
 
 class Privacy(Part):
@@ -356,6 +299,7 @@ class Spec(Part):
     data: Data
     design: Design | None = None
     metrics: tuple[Metric, ...] = ()
+    covariates: dict[str, Covariates] = Field(default_factory=dict)
     segments: tuple[str, ...] = ()
     crossed_segments: tuple[tuple[str, str], ...] = ()
     inference: Inference = Inference()
@@ -370,6 +314,15 @@ class Spec(Part):
     def _hangs_together(self) -> Self:
         if self.design is None and self.metrics:
             raise ValueError("metrics need a design: which column holds the arm, which is control")
+        restarted = self.data.lives and self.survival is not None and not self.metrics
+        needs_home = self.design is not None or self.survival is None
+        if needs_home and self.data.homes == 0 and not restarted:
+            raise ValueError("data: give exactly one of units, assignments or moments")
+        unused = self.survival is None or self.metrics or self.data.moments
+        if self.data.events and self.data.assignments is None and unused:
+            raise ValueError(
+                "data: events need assignments: a table of who entered which arm, and when"
+            )
         names = [m.name for m in self.metrics]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -380,6 +333,10 @@ class Spec(Part):
             raise ValueError(f"metrics differ in capitals only: {', '.join(alike)}")
         if self.metrics and not self.primary:
             raise ValueError("every metric is a guardrail; give one the role primary")
+        named = {c for m in self.metrics for c in m.covariates}
+        idle = sorted(set(self.covariates) - named)
+        if idle:
+            raise ValueError(f"covariates: no metric names {', '.join(idle)}")
         if len(set(self.segments)) != len(self.segments):
             raise ValueError("a segment is listed twice")
         alone = sorted({s for pair in self.crossed_segments for s in pair} - set(self.segments))

@@ -66,8 +66,8 @@ class Lesson:
 def lessons(reports: Path) -> tuple[Lesson, ...]:
     """One lesson an experiment: of its latest run of the file as written that has a verdict.
 
-    The newest first. Runs with changed values, without a verdict, or that cannot be read teach
-    nothing. Results that cannot be read leave a lesson without an effect.
+    The newest first. Runs with changed values, without a verdict, without arms, or that cannot be
+    read teach nothing. Results that cannot be read leave a lesson without an effect.
     """
     runs = sorted(list_runs(reports), key=lambda p: p.parent.name)
     newest = (
@@ -85,8 +85,9 @@ def _latest(folders: Sequence[Path]) -> Lesson | None:
             if run["status"] != "finished" or not as_written(run):
                 continue
             verdict = Verdict.load(folder)
-            if verdict.decision in DECISIONS:
-                return _lesson(folder, run, verdict, spec_of(folder))
+            spec = spec_of(folder)
+            if verdict.decision in DECISIONS and spec.design is not None:
+                return _lesson(folder, run, verdict, spec)
         except UNREADABLE:
             continue
     return None

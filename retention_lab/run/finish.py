@@ -1,4 +1,4 @@
-"""A plan and what was found in; a run folder with results, verdict, reduction and reports out."""
+"""A plan and what was found in; a run folder with results, verdict, reductions, reports out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from typing import TYPE_CHECKING
 from retention_lab.results import Results, Verdict
 
 if TYPE_CHECKING:
+    from retention_lab.data.cohorts import Cohorts
     from retention_lab.data.moments import Moments
     from retention_lab.experiment.plan import Plan
+    from retention_lab.survival.model_rows import Fitted
+
+MODEL = "models/cox/model.json"
 
 
 def finish(
-    plan: Plan, moments: Moments, results: Results, verdict: Verdict, run_dir: str | Path = ""
+    plan: Plan,
+    reduction: Moments | Cohorts,
+    results: Results,
+    verdict: Verdict,
+    run_dir: str | Path = "",
+    *,
+    cohorts: Cohorts | None = None,
+    model: Fitted | None = None,
 ) -> Path:
     """Write everything that a run leaves behind, and return its folder.
 
+    `reduction` is what the results rest on; an experiment with a survival section gives `cohorts`
+    as well. A Cox `model` goes into the folder as numbers, and is registered with the record.
     An empty `run_dir` makes ``reports/<name>/<time>/``. A notebook run by hand is finished here;
     one that the command line runs is closed, and recorded in MLflow, by the runner.
     Raises RunError where the folder cannot be written.
@@ -27,7 +40,7 @@ def finish(
 
     folder = open_run(plan, run_dir)
     results.save(folder)
-    moments.save(folder / "moments.parquet")
+    _save(folder, reduction, cohorts, model)
     languages = ("en", "zh")
     reasons = verdict.reasons
     texts = {x: [reason_text(r, plan.spec, x, reasons) for r in reasons] for x in languages}
@@ -36,3 +49,21 @@ def finish(
     if read_run(folder)["started_by"] == "notebook":
         close_run(folder, "finished")
     return folder
+
+
+def _save(
+    folder: Path, reduction: Moments | Cohorts, cohorts: Cohorts | None, model: Fitted | None
+) -> None:
+    """Write the reductions, and the model as numbers."""
+    from retention_lab.data.cohorts import Cohorts
+
+    followed = reduction if isinstance(reduction, Cohorts) else cohorts
+    if followed is not None:
+        followed.save(folder)
+    if not isinstance(reduction, Cohorts):
+        reduction.save(folder / "moments.parquet")
+    if model is not None and model.model is not None:
+        from retention_lab.survival.model_rows import example_of
+        from retention_lab.survival.served import save_model
+
+        save_model(folder / MODEL, model.model, model.days, example_of(model))

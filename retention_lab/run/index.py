@@ -22,6 +22,7 @@ from retention_lab.run.folder import (
 )
 from retention_lab.run.html import page
 from retention_lab.run.view.decisive import decisive
+from retention_lab.run.view.findings import is_study, short, state_of
 from retention_lab.texts import LANGUAGES, kind_of, label, metric_label, plain, say, texts
 from retention_lab.texts.numbers import Measure, measure, moment_text
 
@@ -199,7 +200,7 @@ def _line(folder: Path, language: str) -> RunLine:
     run = _run(folder)
     status = str(run.get("status"))
     verdict = _verdict(folder) if status == "finished" else None
-    state = verdict.decision if verdict else status
+    state = state_of(verdict) if verdict else status
     key = f"decision.{state}" if verdict else f"index.{state}"
     here = f"{folder.parent.name}/{folder.name}"
     pages = [
@@ -232,7 +233,9 @@ def _shortened(message: str) -> str:
 
 
 def _because(verdict: Verdict, spec: Spec, language: str) -> str:
-    """Why nothing was shipped, in one sentence."""
+    """Why nothing was shipped, or what a cohort study found, in one sentence."""
+    if is_study(spec):
+        return short(verdict, spec, language)
     reasons = decisive(verdict)
     if not reasons or verdict.decision == "ship":
         return ""

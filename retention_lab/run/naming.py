@@ -19,7 +19,22 @@ from retention_lab.results import Row
 
 BESIDE = {"std_error": "se", "ci_low": "ci_low", "ci_high": "ci_high", "p_value": "p"}
 # Estimands of which one metric has several, told apart by their term. Elsewhere a term describes.
-TERMS = ("main_effect", "interaction", "covariate_difference")
+TERMS = (
+    "main_effect",
+    "interaction",
+    "covariate_difference",
+    "left_out",
+    "survival_quantile",
+    "log_rank",
+    "gray",
+    "log_hazard_ratio",
+    "log_rate_ratio",
+    "discrete_log_hazard_ratio",
+    "log_subdistribution_hazard_ratio",
+    "proportionality",
+)
+# Estimands with one or few days, which stand in the name; of others a day is a point of a curve.
+FEW_DAYS = ("rmst", "rmst_difference", "rmst_ratio", "survival_difference", "equal_means")
 UNSAFE = re.compile(r"[^\w \-.]")
 TAKEN = re.compile(r"^\.+$|\.(se|ci_low|ci_high|p)$|^\s|\s$|^$")
 LONGEST_SUFFIX = len(".ci_high")
@@ -31,13 +46,13 @@ LONGEST_VALUE = 6000
 def metrics(rows: Iterable[Row]) -> dict[str, float]:
     """MLflow's metrics: every number of the rows that exists, but for curves.
 
-    Rows with `at` (a value for each day or look) stay in results.parquet only.
+    Rows of a curve (a value for each day or look) stay in results.parquet only.
     """
     found: dict[str, float] = {}
     rows = list(rows)
     control = next((r.baseline for r in rows if r.baseline is not None), None)
     for row in rows:
-        if row.at is not None:
+        if row.at is not None and row.estimand not in FEW_DAYS:
             continue
         key = metric_key(row, control)
         numbers = {key: row.estimate}
@@ -52,7 +67,8 @@ def metric_key(row: Row, control: str | None = None) -> str:
     """``metric/estimand/arm/segment:level`` of one row; arms are compared with `control`."""
     term = row.term if row.estimand in TERMS else None
     baseline = f"vs {row.baseline}" if row.baseline not in (None, control) else None
-    parts = [row.metric, row.estimand, row.arm, baseline, term]
+    day = f"day {row.at}" if row.at is not None else None
+    parts = [row.metric, row.estimand, row.arm, baseline, term, day]
     key = "/".join(safe(p) for p in parts if p is not None)
     if row.segment is not None:
         key += f"/{safe(row.segment)}"

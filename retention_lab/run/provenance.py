@@ -142,6 +142,7 @@ def inputs_of(spec: Spec, source: Source) -> list[dict[str, Any]]:
     data = spec.data
     database = data.engine.duckdb if isinstance(data.engine, Duckdb) else ""
     tables = {f"moments.{i}": ref for i, ref in enumerate(data.moments)}
+    tables |= {f"lives.{i}": ref for i, ref in enumerate(data.lives)}
     if data.units is not None:
         tables["units"] = data.units
     if data.assignments is not None:

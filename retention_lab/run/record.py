@@ -25,6 +25,7 @@ import yaml
 from retention_lab.errors import LabError, RunError
 from retention_lab.paths import cache_folder
 from retention_lab.run.folder import RECORD, SPEC, changed_text, read_run, spec_of, update_run
+from retention_lab.run.models import log_models
 from retention_lab.run.naming import metrics, parameters
 from retention_lab.run.redact import Redactor, address, without_credentials
 
@@ -87,6 +88,7 @@ def _recorded(folder: Path, tracking_uri: str | None) -> str:
         update_run(folder, mlflow={**note, "complete": False})
         _log(client, run_id, folder, run)
         client.log_artifacts(run_id, str(folder))
+        log_models(client, experiment, run_id, folder, run["experiment"])
         client.set_terminated(run_id, STATUS[run["status"]], _milliseconds(run["finished"]))
         update_run(folder, mlflow={**note, "complete": True})
         client.log_artifact(run_id, str(folder / RECORD))

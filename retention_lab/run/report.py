@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from retention_lab.figures import (
     arms_plot,
     daily_plot,
     effect_plot,
+    novelty_plot,
     path_plot,
     segment_plot,
     split_plot,
@@ -22,8 +24,11 @@ from retention_lab.figures.svg import standalone, svg_text
 from retention_lab.run.folder import changed_text, write_atomically
 from retention_lab.run.html import drawing, page
 from retention_lab.run.view.arms import arm_blocks
-from retention_lab.run.view.course import course
+from retention_lab.run.view.cohort import study, survival_methods
+from retention_lab.run.view.course import ages, course
+from retention_lab.run.view.findings import is_study
 from retention_lab.run.view.hero import by_difference, focus_of, hero
+from retention_lab.run.view.lives import lives
 from retention_lab.run.view.quality import quality
 from retention_lab.run.view.record import methods, record
 from retention_lab.run.view.source import Source, Tongue
@@ -56,39 +61,53 @@ def report_html(source: Source, language: str, keep: Callable[[str, str], None])
     """The report's page; `keep(name, svg)` is given every figure."""
     tongue = Tongue(source.spec, language)
     draw = _Draw(source, language, keep)
-    metrics = metric_tables(source, tongue)
-    segments = segment_tables(source, tongue)
+    if is_study(source.spec):
+        found = study(source, tongue, draw.plot)
+        template, parts = "cohort.html.j2", {f.name: getattr(found, f.name) for f in fields(found)}
+    else:
+        template, parts = "report.html.j2", _test(source, tongue, draw)
     others = [language_ for language_ in source.spec.report.languages if language_ != language]
     in_index = source.folder.parent.name == source.spec.name
     index = "index.html" if language == "en" else f"index.{language}.html"
     return page(
-        "report.html.j2",
+        template,
         language,
         title=source.spec.title.get(language),
         question=source.spec.question.get(language),
         spec=source.spec,
         level=level_of(source.spec),
-        control=tongue.control,
-        hero=hero(source, tongue),
-        hero_figure=draw.hero(),
-        hero_levels=draw.hero_levels(metrics[0].name) if metrics else "",
-        hero_is_split=draw.about_split,
         changed=plain(changed_text(source.run)),
-        quality=quality(source, tongue),
-        split_figure=draw.split(),
-        metrics=metrics,
-        metric_figures=draw.metrics([m.name for m in metrics]),
-        trust=trust(source, tongue),
-        arms=arm_blocks(source, tongue),
-        course=course(source, tongue, draw.path, draw.daily),
-        segments=[(s, draw.segment(i, s)) for i, s in enumerate(segments, 1)],
-        methods=methods(source, tongue),
         record=record(source, tongue),
         date=moment_text(source.run.get("started"), language),
         version=(source.run.get("versions") or {}).get("retention_lab", ""),
         others=others,
         index=f"../../{index}" if in_index else "",
+        **parts,
     )
+
+
+def _test(source: Source, tongue: Tongue, draw: _Draw) -> dict[str, Any]:
+    """What the page of an A/B test shows."""
+    metrics = metric_tables(source, tongue)
+    segments = segment_tables(source, tongue)
+    return {
+        "control": tongue.control,
+        "hero": hero(source, tongue),
+        "hero_figure": draw.hero(),
+        "hero_levels": draw.hero_levels(metrics[0].name) if metrics else "",
+        "hero_is_split": draw.about_split,
+        "quality": quality(source, tongue),
+        "split_figure": draw.split(),
+        "metrics": metrics,
+        "metric_figures": draw.metrics([m.name for m in metrics]),
+        "trust": trust(source, tongue),
+        "arms": arm_blocks(source, tongue),
+        "course": course(source, tongue, draw.path, draw.daily),
+        "ages": ages(source, tongue, draw.novelty),
+        "segments": [(s, draw.segment(i, s)) for i, s in enumerate(segments, 1)],
+        "lives": lives(source, tongue, draw.plot),
+        "methods": (*methods(source, tongue), *survival_methods(source, tongue)),
+    }
 
 
 def _write(source: Source, language: str) -> Path:
@@ -156,6 +175,13 @@ class _Draw:
 
     def daily(self, name: str, metric: str) -> Markup:
         return self._svg(name, daily_plot, metric=metric)
+
+    def plot(self, name: str, plot: Callable[..., Axes], **wanted: Any) -> Markup:
+        """Any figure, by its plot and what it is to show."""
+        return self._svg(name, plot, **wanted)
+
+    def novelty(self, name: str, metric: str) -> Markup:
+        return self._svg(name, novelty_plot, metric=metric)
 
     def segment(self, i: int, table: SegmentTable) -> Markup | str:
         """The groups pulled towards their mean where that could be done; nothing if blocked."""

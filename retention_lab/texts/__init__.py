@@ -30,6 +30,14 @@ __all__ = [
     "window_text",
 ]
 
+FINDINGS = (
+    "cohorts_described",
+    "groups_differ",
+    "groups_alike",
+    "most_leave_early",
+    "no_customers",
+    "no_events",
+)
 LIFTABLE = ("primary_better", "primary_worse", "primary_unclear")
 
 
@@ -90,6 +98,10 @@ def reason_text(reason: Reason, spec: Spec, language: str, beside: Sequence[Reas
     key = f"reason.{reason.code}"
     if key not in known:
         return say(language, "reason.other", code=plain(reason.code))
+    if reason.code in FINDINGS or (reason.code == "immature" and "metric" not in n):
+        from retention_lab.texts.lives import finding_text  # which needs this module
+
+        return finding_text(reason, spec, language)
     if reason.code == "guardrail_unclear" and n.get("ci_low") is None and n.get("note"):
         key = "reason.guardrail_no_result"
     if reason.code == "no_arm" and not _first_number(n.get("text")):
@@ -103,7 +115,9 @@ def reason_text(reason: Reason, spec: Spec, language: str, beside: Sequence[Reas
     others = [r.numbers for r in beside or (reason,) if r.numbers.get("metric") == n.get("metric")]
     spans = [(x.get(low), x.get(high)) for x in others if not lift or x.get("lift") is not None]
     shown = numbers.shared_measure("lift" if lift else "difference", kind, spans)
-    p = n.get("p_adjusted", n.get("p"))
+    p = numbers.p_text(n.get("p_adjusted", n.get("p")))
+    if n.get("p_value") is not None and n["p_value"] != n.get("p_adjusted"):
+        p = say(language, "adjusted_p", p=p)
     values = {
         "metric": metric_label(spec, n.get("metric"), language),
         "arm": label(spec, n.get("arm"), language),
@@ -111,7 +125,7 @@ def reason_text(reason: Reason, spec: Spec, language: str, beside: Sequence[Reas
         "change": shown.text(n.get("lift" if lift else "estimate"), language),
         "interval": interval_text(spec, shown, n.get(low), n.get(high), language),
         "margin": numbers.measure("size", kind).text(margin, language),
-        "p": numbers.p_text(p),
+        "p": p,
         "note": note_text(n.get("note"), language),
         "chi2": numbers.number(n.get("chi2"), 2),
         "immature": numbers.number(n.get("immature"), 0),

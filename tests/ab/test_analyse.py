@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 import retention_lab as rl
-from retention_lab.ab.multiplicity import benjamini_hochberg, holm
 from retention_lab.errors import DataError, PlanError
+from retention_lab.multiplicity import benjamini_hochberg, holm
 
 DESIGN = {"arm": "arm", "control": "a"}
 X = {"name": "x", "kind": "mean", "role": "primary"}

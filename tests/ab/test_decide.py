@@ -80,6 +80,12 @@ def test_the_adjusted_p_value_decides():
     assert verdict([MAIN], rows, arms=("a", "b"))[0] == "keep_running"
 
 
+def test_a_reason_tells_the_plain_from_the_adjusted_p_value():
+    rows = [dataclasses.replace(r, p_value=0.03, p_adjusted=0.06) for r in effect("back", "b", *UP)]
+    (reason,) = decide(plan(MAIN, arms=("a", "b")), Results.of(rows)).reasons
+    assert (reason.numbers["p_value"], reason.numbers["p_adjusted"]) == (0.03, 0.06)
+
+
 def test_all_arms_worse_stops():
     found = verdict([MAIN], effect("back", "b", *DOWN), effect("back", "c", *DOWN))
     assert found == ("stop", None, ["primary_worse", "primary_worse"])

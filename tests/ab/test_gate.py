@@ -338,3 +338,16 @@ def test_a_thousand_draws_are_quick():
         rerandomise(m, RATIO, (1, 1, 1, 1))
         seconds.append(time.thread_time() - start)
     assert min(seconds) < 0.2
+
+
+def test_a_pair_that_was_reduced_in_both_orders_is_found():
+    """As where one metric's covariates are another's in another order."""
+    columns, bucket = shop(4000)
+    names = list(columns)
+    measure = Measure(names[0], None, tuple(names[1:3]))
+    once = [(a, b) for i, a in enumerate(names) for b in names[i:]]
+    twice = [*once, *((b, a) for a, b in once if a != b)]
+    labels = deal((100, 100), 20, 1)
+    found = [p_values(buckets_of(columns, bucket, p).roll_up("bucket"), measure, labels)
+             for p in (once, twice)]  # fmt: skip
+    assert found[0] == pytest.approx(found[1], rel=1e-9)

@@ -89,3 +89,25 @@ def test_adjustment_and_clusters_change_the_size(write):
     clustered = total(DESIGN | {"cluster": "store"}, {})
     assert clustered.design.clusters.icc == pytest.approx(0.25 / 2.25, abs=0.06)
     assert clustered.size.exact > 5 * plain.size.exact
+
+
+def test_pairs_of_uneven_arms_have_the_power_that_was_asked_for(write):
+    """Simulate the two small arms, which are compared with one another as well."""
+    rng = np.random.default_rng(4)
+    n = 6000
+    columns = {"id": range(n), "arm": rng.choice(["a", "b", "c"], n, p=[0.6, 0.2, 0.2]),
+               "y": 10 + rng.normal(size=n)}  # fmt: skip
+    split = {"expected_split": {"a": 6, "b": 2, "c": 2}}
+    path = write({"units": columns}, data={"units": "units.parquet"}, design=DESIGN | split,
+                 metrics=[{"name": "y", "kind": "mean", "role": "primary"},
+                          {"name": "g", "kind": "mean", "value": "y", "role": "guardrail"}],
+                 inference={"comparisons": "pairs"},
+                 planning={"effect": 0.2, "relative": False})  # fmt: skip
+    plan = rl.plan(path)
+    planned, guardrail = size_next(plan, rl.reduce(plan)).metrics
+    _, b, c = planned.size.arms
+    spread, draws = np.sqrt(planned.outcome.variance), 4000
+    one, two = (rng.normal(0, spread, (draws, k)) for k in (b, c))
+    p = stats.ttest_ind(one + 0.2, two, axis=1, equal_var=False).pvalue
+    assert (p < 0.05 / 3).mean() == pytest.approx(0.8, abs=3.5 * np.sqrt(0.8 * 0.2 / draws))
+    assert not guardrail.design.pairs  # the verdict reads it against the control only

@@ -120,6 +120,19 @@ def test_each_arm_against_control_at_holms_first_step():
     assert sample_size(0.2, UNIT, smallest).exact == pytest.approx(pair * 6 / 3, rel=1e-9)
 
 
+def test_all_pairs_are_sized_by_the_two_smallest_arms():
+    """A control with most units does not help two small arms to be told apart."""
+    design = Design(shares=(8, 1, 1), comparisons=3, pairs=True)
+    size = sample_size(0.5, UNIT, design)
+    alone = sample_size(0.5, UNIT, Design(shares=(1, 1), comparisons=3))
+    assert size.exact == pytest.approx(5 * alone.exact, rel=1e-12)
+    against_control = dataclasses.replace(design, pairs=False)
+    assert sample_size(0.5, UNIT, against_control).exact < 0.6 * size.exact
+    least = dataclasses.replace(design, shares=(1, 3, 2))
+    assert least.fractions == (1 / 6, 2 / 6)
+    assert dataclasses.replace(least, comparisons=None).level == pytest.approx(0.05 / 3)
+
+
 def test_adjustment_and_clusters_change_the_variance():
     half = sample_size(0.05, UNIT, Design(r2=0.5)).exact
     assert half == pytest.approx(sample_size(0.05, Outcome(10, 0.5), Design()).exact, rel=1e-12)

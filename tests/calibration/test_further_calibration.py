@@ -14,7 +14,7 @@ from table import record
 
 from retention_lab.ab.estimate import Level, contrast, difference
 from retention_lab.ab.further import Further, effects
-from retention_lab.ab.multiplicity import simultaneous_alpha
+from retention_lab.multiplicity import simultaneous_alpha
 
 SIGMAS = 3.5
 SKEW = 0.01  # gamma values of skewness 2 in arms of 60 to 400: the normal limit is not reached

@@ -14,9 +14,9 @@ import pytest
 from scipy import stats
 from table import record
 
-from retention_lab.ab.multiplicity import benjamini_hochberg, holm, simultaneous_alpha
 from retention_lab.ab.pool import discounted, pool
 from retention_lab.ab.shrink import heterogeneity, shrink
+from retention_lab.multiplicity import benjamini_hochberg, holm, simultaneous_alpha
 
 SIGMAS = 3.5
 MEAN = 0.3

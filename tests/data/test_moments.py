@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import retention_lab as rl
 from retention_lab.data.moments import Moments, merge
-from retention_lab.errors import DataError
+from retention_lab.errors import DataError, PlanError
 
 PAIRS = (("x", "x"), ("y", "y"), ("x", "y"))
 
@@ -148,3 +149,66 @@ def test_unknown_keys_and_pairs_are_named():
         m.roll_up("regoin")
     with pytest.raises(KeyError, match="'y', 'x'"):
         m.pair("y", "x")
+
+
+def part(write, name, city, age, **spec):
+    n = len(city)
+    rng = np.random.default_rng(len(name))
+    columns = {"arm": ["a", "b"] * (n // 2), "x": rng.normal(size=n), "city": city, "age": age}
+    path = write(
+        {name: columns},
+        name=name,
+        data={"units": f"{name}.parquet"},
+        design={"arm": "arm", "control": "a"},
+        metrics=[{"name": "x", "kind": "mean", "covariates": ["city", "age"]}],
+        **spec,
+    )
+    return rl.plan(path)
+
+
+def two_parts(write, **spec):
+    """One with cities p and q, one with q and r and missing ages."""
+    first = part(write, "one", ["p", "q"] * 200 + ["q", "p"] * 200, [30.0, 40.0] * 400, **spec)
+    second = part(write, "three", ["q", "r", "r"] * 200, [50.0, None] * 300, **spec)
+    return first, second
+
+
+def test_parts_with_other_levels_say_how_to_be_merged(write, tmp_path):
+    plans = two_parts(write)
+    parts = [rl.reduce(plan) for plan in plans]
+    with pytest.raises(DataError, match=r"of covariate 'age', 'city' differ .* section covariates"):
+        merge(*parts)
+    for i, m in enumerate(parts):
+        m.save(tmp_path / f"m{i}.parquet")
+    metrics = [{"name": "x", "kind": "mean", "covariates": ["city", "age"]}]
+    path = write(None, name="both", data={"moments": ["m0.parquet", "m1.parquet"]},
+                 design={"arm": "arm", "control": "a"}, metrics=metrics)  # fmt: skip
+    with pytest.raises(
+        PlanError, match=r"m1\.parquet: the levels, or missing values, of covariate"
+    ):
+        rl.plan(path)
+
+
+def test_parts_merge_where_the_file_says_the_levels(write):
+    said = {"city": {"levels": ["q", "p", "r"]}, "age": {"fill": 35}}
+    plans = two_parts(write, covariates=said)
+    merged = merge(*(rl.reduce(plan) for plan in plans))
+    city = ["p", "q"] * 200 + ["q", "p"] * 200 + ["q", "r", "r"] * 200
+    whole = part(write, "whole", city, [30.0, 40.0] * 400 + [50.0, None] * 300, covariates=said)
+    found = rl.reduce(whole)
+    assert merged.pairs == found.pairs
+    assert merged.n.tolist() == found.n.tolist()
+    for c in ("city=p all", "city=r all", "age all", "age missing all"):
+        at = merged.pair(c)
+        assert merged.mean(0, c) == pytest.approx(found.mean(0, c), rel=1e-12)
+        assert merged.comoment[0, at] == pytest.approx(found.comoment[0, at], rel=1e-9, abs=1e-9)
+    assert "city=q all" not in merged.columns
+    row = rl.analyse(plans[0], merged).one(estimand="mean_difference")
+    assert row.method.endswith("Lin's adjustment")
+
+
+def test_levels_that_the_file_does_not_name_are_counted(write):
+    with pytest.raises(PlanError, match=r"covariates\.city: one\.parquet has 1 level that levels"):
+        two_parts(write, covariates={"city": {"levels": ["p", "r"]}})
+    with pytest.raises(PlanError, match=r"covariates\.age: a text has levels, a number has fill"):
+        two_parts(write, covariates={"age": {"levels": ["30", "40"]}})

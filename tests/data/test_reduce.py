@@ -6,6 +6,7 @@ import datetime as dt
 import importlib.resources
 import json
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -285,3 +286,74 @@ def test_sums_of_events_keep_their_variance_far_from_zero(write, n, scale):
     )
     found = spread(rl.reduce(rl.plan(path)).roll_up(), "v")
     assert found[2] == pytest.approx((value - 1e6 * scale).var(ddof=1), rel=1e-5)
+
+
+def test_a_sample_is_the_same_units_of_the_whole(write, monkeypatch):
+    """Caps, events, maturity, and units without an arm or after as_of, as in the whole."""
+    from retention_lab.data import reduce as reduction
+
+    rng = np.random.default_rng(3)
+    n, start = 4000, dt.datetime(2026, 1, 1)
+    days = rng.integers(0, 60, n)
+    who = {
+        "unit": np.arange(n),
+        "arm": [None if i % 50 == 0 else "ab"[i % 2] for i in range(n)],
+        "at": [start + dt.timedelta(days=int(d)) for d in days],
+        "age": rng.normal(40, 9, n),
+    }
+    buyer = rng.integers(0, n, 3 * n)
+    orders = {
+        "unit": buyer,
+        "at": [who["at"][i] + dt.timedelta(days=float(rng.uniform(-20, 40))) for i in buyer],
+        "value": rng.gamma(2.0, 20.0, 3 * n),
+    }
+    revenue = {"name": "revenue", "kind": "sum", "event": "orders", "value": "value"}
+    path = write(
+        {"who": who, "orders": orders},
+        data={
+            "assignments": {"table": "who.parquet", "at": "at"},
+            "events": {"orders": {"table": "orders.parquet", "at": "at"}},
+            "as_of": dt.date(2026, 2, 15),
+        },
+        design={**DESIGN, "unit": "unit"},
+        metrics=[
+            revenue | {"within": "14d", "cap": {"quantile": 0.95}, "pre": "14d"},
+            {"name": "back", "kind": "retention", "event": "orders", "within": "7d"},
+            {"name": "age", "kind": "mean", "covariates": ["revenue"]},
+        ],
+    )
+    plan = rl.plan(path)
+    assert plan.look.later
+    assert None in plan.look.by_arm
+    monkeypatch.setattr(reduction, "SAMPLE", n // 8)
+    sampled = rl.reduce(plan).buckets
+    monkeypatch.setattr(reduction, "BUCKETS", 1600)  # eight times as many, none left out
+    monkeypatch.setattr(reduction, "SAMPLE", n)
+    whole = rl.reduce(plan).buckets
+    same = merge(*(whole.where("bucket of 200", str(b)) for b in range(200)))
+    assert sorted(sampled.cells) == sorted(same.cells)
+    order = [sampled.cells.index(c) for c in same.cells]
+    assert np.array_equal(sampled.n[order], same.n)
+    assert sampled.comoment[order] == pytest.approx(same.comoment, abs=1e-6)
+    for c in same.columns:
+        held = np.flatnonzero(same.n[:, same.pair(c)])
+        means = [sampled.mean(order[i], c) for i in held]
+        assert means == pytest.approx([same.mean(i, c) for i in held], abs=1e-9)
+
+
+def test_buckets_cut_across_arms_that_a_plain_hash_assigned(write):
+    """A shop that assigns by the engine's own hash does not get buckets of one arm each."""
+    ids = [f"u{i}" for i in range(4000)]
+    with duckdb.connect() as connection:
+        found = connection.execute("select hash(unnest($1)) % 2", [ids]).fetchall()
+    columns = {"unit": ids, "arm": ["ab"[h] for (h,) in found], "x": [h for (h,) in found]}
+    path = write(
+        {"units": columns},
+        data={"units": "units.parquet"},
+        design={**DESIGN, "unit": "unit"},
+        metrics=[{"name": "x", "kind": "mean"}],
+    )
+    buckets = rl.reduce(rl.plan(path)).buckets
+    share = [buckets.mean(i, "x") for i in range(len(buckets.cells))]
+    assert len(share) == 200
+    assert np.std(share) == pytest.approx(np.sqrt(0.25 / 20), rel=0.25)

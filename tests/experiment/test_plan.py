@@ -123,11 +123,6 @@ def test_an_empty_table_is_refused(write):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        (
-            "survival",
-            {"origin": "first orders", "event": "next orders"},
-            "survival curves cannot be",
-        ),
         ("incentive", {"strategy": "randomised"}, "incentive effects cannot be"),
         ("metrics", [], "there is nothing to analyse"),
     ],

@@ -21,17 +21,19 @@ from retention_lab.figures import (
     arms_plot,
     daily_plot,
     effect_plot,
+    novelty_plot,
     path_plot,
     segment_plot,
     split_plot,
     style,
 )
+from retention_lab.figures.novelty import age_rows
 from retention_lab.figures.paths import course_rows, first_clear
 from retention_lab.figures.style import blank_axes, colours, ems, wrap
 from retention_lab.figures.svg import standalone, svg_text
 from retention_lab.results import Results, Row
 
-PLOTS = (effect_plot, segment_plot, arms_plot, split_plot, path_plot, daily_plot)
+PLOTS = (effect_plot, segment_plot, arms_plot, split_plot, path_plot, daily_plot, novelty_plot)
 
 
 def spec_of(case: Case) -> Spec:
@@ -322,6 +324,33 @@ def test_days_without_an_interval_are_drawn_as_far_as_they_go() -> None:
     for plot, rows in ((daily_plot, [row]), (path_plot, [row])):
         ax = plot(rows, spec_of(rich()), ax=blank_axes())
         assert svg_text(ax)
+
+
+def test_days_since_entering_stand_in_two_charts_an_arm() -> None:
+    rows = age_rows(rich().results, "day_difference", "repurchase")
+    assert list(rows) == ["c10", "free", "both"]
+    assert [r.at for r in rows["both"]] == [str(k) for k in range(1, 10)]
+    shown = words(drawn(novelty_plot, rich()))
+    assert shown.count("Each day") == shown.count("All days so far") == 3
+    assert {"day 1", "day 5", "day 9"} <= set(shown)
+    assert any(w.startswith("+4.45 points") for w in shown)  # all days so far of the last arm
+    assert "第 9 天" in words(drawn(novelty_plot, rich(), language="zh"))
+
+
+def test_weeks_since_entering_are_drawn_in_their_middle() -> None:
+    at = {"analysis": "ab", "metric": "repurchase", "arm": "both", "baseline": "none"}
+    rows = [
+        Row(**at, estimand="day_difference", at=f"{7 * i + 1}-{7 * i + 7}", estimate=0.1)
+        for i in (1, 0, 5)
+    ]
+    assert [r.at for r in age_rows(rows, "day_difference", "repurchase")["both"]] == [
+        "1-7",
+        "8-14",
+        "36-42",
+    ]
+    ax = novelty_plot(rows, spec_of(rich()), ax=blank_axes())
+    assert "day 42" in words(ax)
+    assert svg_text(ax)
 
 
 def test_what_a_user_wrote_is_not_tidied() -> None:

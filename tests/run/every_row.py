@@ -219,4 +219,25 @@ def _course() -> list[Row]:
                     Row(**at, estimand=estimand, at=day, estimate=effect, note=note, **ends)
                 )
         found.append(Row(**at, estimand="heterogeneity", estimate=0.0, p_value=0.7))
+        found += _ages(at, effect)
+    return found
+
+
+def _ages(at: dict[str, Any], effect: float) -> list[Row]:
+    """Ten days since entering: the effect of one arm wears off, the last day is hidden."""
+    found, so_far = [], 0.0
+    for k in range(1, 11):
+        one = effect * (0.6**k if at["arm"] == "both" else 0.1)
+        so_far += one
+        for estimand, value, half in (
+            ("day_difference", one, 0.002),
+            ("cumulative_difference", so_far, 0.002 * k**0.5),
+        ):
+            place: dict[str, Any] = {**at, "estimand": estimand, "at": str(k)}
+            if k == 10:
+                found.append(Row(**place, note="suppressed: fewer than 20 units"))
+                continue
+            found.append(Row(**place, estimate=value, ci_low=value - half, ci_high=value + half))
+    p = 0.0004 if at["arm"] == "both" else 0.6
+    found.append(Row(**at, estimand="novelty_slope", estimate=-effect / 10, p_value=p))
     return found

@@ -53,8 +53,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def run(files: Sequence[Path], **options: object) -> tuple[list[Outcome], list[Event]]:
     events: list[Event] = []
+    before = set(psutil.Process().children(recursive=True))  # another test's browser, say
     outcomes = run_experiments(files, on_event=events.append, **options)  # type: ignore[arg-type]
-    assert not psutil.Process().children(recursive=True)
+    assert not set(psutil.Process().children(recursive=True)) - before
     return outcomes, events
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 from run.every_row import rich
 from run.sample import Case, Cell, coupon, email, harm, mismatch, quality, write, yes
 from run.sample import compare as compare_arms
@@ -18,6 +19,7 @@ from retention_lab.run.report import comparison_html, write_reports
 from retention_lab.run.view.arms import arm_blocks, worth
 from retention_lab.run.view.blocks import Block
 from retention_lab.run.view.change import changes
+from retention_lab.run.view.course import ages
 from retention_lab.run.view.hero import hero
 from retention_lab.run.view.quality import quality as quality_of
 from retention_lab.run.view.record import methods
@@ -171,6 +173,52 @@ def test_pairs_without_the_control_stand_apart(at: Source) -> None:
     assert [line[0] for line in cells(block)] == ["“Both” against “$10 coupon”"]
     line = next(x for x in metric_tables(at, en(at))[0].lines if x.arm == "Both")
     assert line.difference.text == "+3.00 points"  # not half of it, which the pair has
+
+
+def test_days_since_entering_have_a_sentence_an_arm(at: Source) -> None:
+    drawn: list[str] = []
+    block = ages(at, en(at), lambda name, metric: Markup(drawn.append(f"{name} {metric}") or ""))
+    assert block is not None
+    assert drawn == ["novelty-1 repurchase"]
+    assert [s.partition(": ")[2].partition(" (")[0] for s in block.said] == [
+        "no sign that the effect changes with the days since entering",
+        "no sign that the effect changes with the days since entering",
+        "the effect gets smaller with the days since entering",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sign", "whole", "said"),
+    [(1.0, 0.02, "gets larger"), (-1.0, -0.02, "gets larger"), (1.0, 0.0, "no clear effect")],
+)
+def test_a_trend_is_read_against_the_whole_effect(
+    at: Source, sign: float, whole: float, said: str
+) -> None:
+    place = {"analysis": "ab", "metric": "repurchase", "arm": "c10", "baseline": "none"}
+    ends = {"ci_low": whole - 0.01, "ci_high": whole + 0.01}
+    rows = [
+        next(r for r in at.results.rows if r.baseline == "none"),
+        Row(**place, estimand="novelty_slope", estimate=sign * 0.001, p_value=1e-6),
+        Row(**place, estimand="cumulative_difference", at="9", estimate=whole, **ends),
+    ]
+    block = ages(dataclasses.replace(at, results=Results.of(rows)), en(at), lambda *_: Markup())
+    assert block is not None
+    assert said in block.said[0]
+
+
+def test_why_there_are_no_days_since_entering(at: Source) -> None:
+    place = {"analysis": "ab", "metric": "repurchase", "arm": "c10", "baseline": "none"}
+    first = next(r for r in at.results.rows if r.baseline == "none")
+    none = Row(**place, estimand="novelty_slope", note="not_by_unit: clusters were randomised")
+    found = dataclasses.replace(at, results=Results.of([first, none]))
+    block = ages(found, en(at), lambda *_: Markup())
+    assert block is not None
+    assert block.said[0].startswith("Repurchase rate, by days since entering: not shown. Clusters")
+    assert not block.folded
+    assert (
+        ages(dataclasses.replace(at, results=Results.of([first])), en(at), lambda *_: Markup())
+        is None
+    )
 
 
 def test_what_adjustment_gained_is_told_in_customers(at: Source) -> None:
@@ -355,6 +403,9 @@ def test_the_whole_page(tmp_path: Path) -> None:
         assert "1 days" not in html
     figures = {p.name for p in (folder / "figures").iterdir()}
     assert {"path-1.en.svg", "daily-1.zh.svg", "segment-3.en.svg"} <= figures
+    assert {"novelty-1.en.svg", "novelty-1.zh.svg"} <= figures
+    assert "Show the effect by days since entering" in english
+    assert "显示按进入后天数的效果" in chinese
     assert english.index("Why this verdict") < english.index("Can this be believed?")
     assert english.index("Can this be believed?") < english.index("All metrics")
 

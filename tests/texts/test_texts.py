@@ -45,6 +45,15 @@ def test_a_win_in_both_languages() -> None:
     )
 
 
+def test_an_adjusted_p_value_is_called_so() -> None:
+    reason = email().verdict.reasons[0]
+    plain = {**reason.numbers, "p_value": 0.03, "p_adjusted": 0.03}
+    corrected = {**plain, "p_adjusted": 0.06}
+    assert said(Reason(reason.code, plain)).endswith("; p = 0.030).")
+    assert said(Reason(reason.code, corrected)).endswith("; adjusted p = 0.060).")
+    assert said(Reason(reason.code, corrected), "zh").endswith("；校正后 p = 0.060）。")
+
+
 def test_a_guardrail_names_its_margin() -> None:
     reason = email().verdict.reasons[2]
     assert "stays within the allowed 0.5 points" in said(reason)

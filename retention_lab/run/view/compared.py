@@ -8,14 +8,26 @@ from retention_lab.errors import LabError
 from retention_lab.results import Row
 from retention_lab.run.compare import Comparison, ResultDifference, Side
 from retention_lab.run.folder import read_run, spec_of
+from retention_lab.run.view.findings import STATE, is_study
+from retention_lab.run.view.groups import group_label
 from retention_lab.run.view.record import moment
 from retention_lab.run.view.source import Tongue
 from retention_lab.texts import kind_of, say, texts
-from retention_lab.texts.numbers import DASH, Measure, measure, number, p_text
+from retention_lab.texts.lives import days_text, split_label, term_label
+from retention_lab.texts.numbers import DASH, Measure, What, measure, number, p_text
 
 MOST_ROWS = 500
 DIFFERING = ("non_inferiority", "main_effect", "interaction")
 SHARES = ("share", "probability_best", "variance_reduction", "aa_rejections")
+PARTS = (
+    "survival",
+    "survival_difference",
+    "hazard",
+    "cumulative_incidence",
+    "retention",
+    "returning_revenue_share",
+    "concordance",
+)
 TERMED = ("covariate_difference", "main_effect", "interaction")
 
 
@@ -113,7 +125,7 @@ def _named(key: str, fallback: str, language: str) -> str:
 
 
 def _side(side: Side, tongue: Tongue | None, language: str) -> SideView:
-    decision = side.verdict or ""
+    decision = _decision(side)
     return SideView(
         side.run_id,
         side.experiment,
@@ -123,6 +135,16 @@ def _side(side: Side, tongue: Tongue | None, language: str) -> SideView:
         _named(f"decision.{decision}", DASH, language),
         (tongue.arm(side.arm) if tongue else side.arm) if side.arm else DASH,
     )
+
+
+def _decision(side: Side) -> str:
+    """The verdict as a key; a cohort study that found something decides nothing."""
+    if side.verdict == "keep_running":
+        try:
+            return STATE if is_study(spec_of(side.folder)) else side.verdict
+        except (LabError, OSError, ValueError, KeyError):
+            pass
+    return side.verdict or ""
 
 
 def _result(found: ResultDifference, tongue: Tongue | None, language: str) -> ResultView:
@@ -146,17 +168,24 @@ def _group(row: Row, tongue: Tongue | None, language: str) -> str:
     """Of whom the estimate is, and what else tells it from others."""
     parts = []
     if row.segment is not None:
-        column = tongue.metric(row.segment) if tongue else row.segment
-        level = tongue.arm(row.level) if tongue and row.level else row.level
+        column, level = row.segment, row.level
+        if tongue is not None:
+            column = split_label(tongue.spec, row.segment, language)
+            level = group_label(tongue, row.level, row.segment) if row.level else None
         parts.append(f"{column}: {level}" if level else column)
     if row.at is not None:
-        parts.append(row.at[:10])
-    if row.term is not None and row.estimand in TERMED:
-        parts.append(row.term)
+        survival = row.analysis == "survival"
+        parts.append(days_text(row.at, language) if survival else row.at[:10])
+    if row.term is not None and (row.analysis == "survival" or row.estimand in TERMED):
+        parts.append(term_label(tongue.spec, row.term, language) if tongue else row.term)
     return say(language, "comma").join(parts) or say(language, "compare.everyone")
 
 
 def _measure(row: Row, tongue: Tongue | None) -> Measure:
+    if row.analysis == "survival":
+        what: What = "difference" if row.estimand.endswith("difference") else "level"
+        kind = "proportion" if row.estimand in PARTS else "mean"
+        return measure(what, kind, row.ci_low, row.ci_high)
     kind = kind_of(tongue.spec, row.metric) if tongue else "mean"
     if row.estimand == "relative_lift":
         return measure("lift", kind, row.ci_low, row.ci_high)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from retention_lab.figures.novelty import age_rows
 from retention_lab.figures.paths import course_rows, first_clear
+from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, against_control
 from retention_lab.run.view.source import Source, Tongue
+from retention_lab.texts import note_text
 from retention_lab.texts.numbers import date_text, p_text
 
 Draw = Callable[[str, str], Markup]  # a figure's name and the metric -> the figure
 NOVEL = 0.05
+LEFT_OUT = ("no_ages", "not_by_unit")
 
 
 def course(source: Source, tongue: Tongue, path: Draw, daily: Draw) -> Block | None:
@@ -37,6 +41,47 @@ def course(source: Source, tongue: Tongue, path: Draw, daily: Draw) -> Block | N
         folded=tuple(folded),
         folded_title=tongue.say("course.show_days"),
     )
+
+
+def ages(source: Source, tongue: Tongue, draw: Draw) -> Block | None:
+    """The effect of every primary metric by days since entering; None where there is none."""
+    said: list[str] = []
+    folded = []
+    for i, metric in enumerate(source.spec.primary, 1):
+        rows = against_control(source, estimand="novelty_slope", metric=metric)
+        said += _trends(source, tongue, metric, [r for r in rows if r.p_value is not None])
+        left_out = next((r.note for r in rows if (r.note or "").startswith(LEFT_OUT)), None)
+        if left_out is not None:
+            note = note_text(left_out, tongue.language)
+            said.append(tongue.say("course.ages_left_out", metric=tongue.metric(metric), note=note))
+        if age_rows(source.results, "day_difference", metric):
+            folded.append(draw(f"novelty-{i}", metric))
+    if not said and not folded:
+        return None
+    return Block(
+        tongue.say("course.ages"),
+        tuple(said),
+        folded=tuple(folded),
+        folded_title=tongue.say("course.show_ages"),
+    )
+
+
+def _trends(source: Source, tongue: Tongue, metric: str, slopes: Sequence[Row]) -> list[str]:
+    """One sentence an arm: whether the effect changes with the days since entering."""
+    said = []
+    for r in slopes:
+        key = "course.lasts"
+        if (r.p_value or 0.0) < NOVEL / len(slopes):
+            whole = age_rows(source.results, "cumulative_difference", metric).get(str(r.arm), ())
+            clear = first_clear(whole[-1:])
+            if clear is None:
+                key = "course.turns"
+            else:
+                fades = (r.estimate or 0.0) * (clear.estimate or 0.0) < 0
+                key = "course.fades" if fades else "course.builds"
+        words = {"metric": tongue.metric(metric), "arm": tongue.arm(r.arm), "p": p_text(r.p_value)}
+        said.append(tongue.say(key, **words))
+    return said
 
 
 def _path(source: Source, tongue: Tongue, metric: str) -> list[str]:

@@ -232,7 +232,7 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
         facts.append((tongue.say("rests.immature"), said))
     refs = list(dict.fromkeys(str(i.get("ref", "")) for i in source.run.get("inputs") or []))
     if refs:
-        short = dict.fromkeys(_short(r, tongue) for r in refs)
+        short = dict.fromkeys(short_name(r, tongue) for r in refs)
         facts.append((tongue.say("rests.data"), tongue.say("comma").join(short)))
     return tuple(facts)
 
@@ -244,7 +244,7 @@ def _counted(source: Source) -> int | None:
     return sum(n for n in sizes if n is not None) if sizes and None not in sizes else None
 
 
-def _short(ref: str, tongue: Tongue) -> str:
+def short_name(ref: str, tongue: Tongue) -> str:
     """``dataset:twin/orders`` as its dataset's name, a path as its last part."""
     if ref.startswith("dataset:"):
         name = ref.removeprefix("dataset:").split("/")[0]

@@ -1,0 +1,170 @@
+"""A plan with a survival section in; its `LifeTable`, and columns of its relations, out."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retention_lab.data.relations import (
+    Relations,
+    age_of,
+    checked,
+    happened,
+    keys_of,
+    kind_of,
+    relations_of,
+    used_events,
+)
+from retention_lab.errors import DataError
+from retention_lab.experiment.sections import COHORT, EXPOSURE, ORIGIN
+from retention_lab.experiment.spec import Spec
+
+if TYPE_CHECKING:
+    from retention_lab.data.lifetable import LifeTable
+    from retention_lab.experiment.plan import Plan
+
+MEANING = (
+    "origin", "event", "cohorts", "by", "competing", "covariates", "start", "promotion", "existing",
+)  # fmt: skip
+BEFORE = "event_before_from"
+NEVER_SEEN = "never_observed"
+
+
+def lives(plan: Plan) -> LifeTable:
+    """The life table of the plan's rows, by one query, or its saved ones, merged.
+
+    Times are whole calendar days since each unit's origin. Causes are ``event`` and the competing
+    events, whichever comes first; of one day the event first, then in the file's order. Units
+    without any are censored at the horizon, or at their age on the last complete day. `notes`
+    counts what was left out, or is odd, in the tables. Rows stay in the engine, which spills to
+    the temporary folder what does not fit into memory.
+
+    Raises DataError where a table cannot be read, or saved tables do not fit together or the file.
+    """
+    if plan.spec.data.lives:
+        tables = [table for table in plan.inputs if table.name.startswith("lives.")]
+        return saved(plan.spec, [path for table in tables for path in table.paths])
+    import numpy as np
+
+    from retention_lab.data.lifetable import LifeTable
+
+    survival = checked(plan.spec)
+    found = ask(plan, _counts(plan))
+    cause, start, stop = (np.asarray(found[c]) for c in ("cause", "entry", "stop"))
+    size = np.asarray(found["n"])
+    out = {BEFORE: (cause > 0) & (stop <= start), NEVER_SEEN: (cause == 0) & (stop <= start)}
+    notes = dict(plan.cohort.notes) if plan.cohort is not None else {}
+    notes |= {code: int(size[odd].sum()) for code, odd in out.items() if odd.any()}
+    kept = stop > start
+    names = (COHORT, *keys_of(plan.spec, survival))
+    split = {name: _plain(found[f"level {i}"])[kept] for i, name in enumerate(names)}
+    return LifeTable.of(
+        stop[kept],
+        cause[kept],
+        n=size[kept],
+        start=start[kept],
+        causes=survival.kinds,
+        split=split,
+        definition=definition(plan.spec),
+        notes=notes,
+    )
+
+
+def relations(plan: Plan) -> Relations:
+    """SQL of the plan's units and of what happened to them, for queries of other reductions."""
+    return relations_of(plan.spec, plan.source, plan.arms)
+
+
+def ask(plan: Plan, sql: str, with_: str = "") -> dict[str, Any]:
+    """Columns of a query over the relations ``unit`` and ``happening`` as numpy arrays.
+
+    `sql` begins with select; `with_` may give further relations, ``name as (...)``. Nulls are
+    masked. Raises DataError where a table cannot be read.
+    """
+    import narwhals as nw
+
+    known = relations(plan)
+    further = f", {with_}" if with_ else ""
+    text = f"with unit as ({known.unit}), happening as ({known.happening}){further} {sql}"
+    connection = plan.source.connection
+    if connection.execute("select current_setting('temp_directory')").fetchall() == [(".tmp",)]:
+        folder = str(Path(tempfile.gettempdir()) / f"retention-lab-{os.getpid()}")
+        connection.execute("set temp_directory = $folder", {"folder": folder})
+    return plan.source.arrays(nw.from_native(connection.sql(text)))
+
+
+def definition(spec: Spec) -> str:
+    """What the times, causes and splits of a life table mean, as JSON: equal where they merge."""
+    survival = checked(spec)
+    said = survival.model_dump(mode="json", by_alias=True, include=set(MEANING))
+    said["same_day"] = survival.own_day
+    said["horizon"] = survival.days
+    events = {
+        name: {"where": spec.data.events[name].where, "id": spec.data.events[name].id}
+        for name in used_events(survival)
+        if name in spec.data.events
+    }
+    said |= {"as_of": str(spec.data.as_of), "timezone": spec.data.timezone, "events": events}
+    if survival.origin == EXPOSURE and spec.design is not None:
+        said["arm"] = spec.design.arm
+    return json.dumps(said, sort_keys=True)
+
+
+def _counts(plan: Plan) -> str:
+    """The query: units by cell, entry, stop and cause.
+
+    Events are joined to their units once, and each unit keeps the least of age x causes + cause.
+    """
+    spec, survival = plan.spec, checked(plan.spec)
+    kinds = len(survival.kinds)
+    levels = ["cohort", *(f'"key {i}"' for i in range(len(keys_of(spec, survival))))]
+    first = ", ".join(f"any_value(u.{c}) as c{i}" for i, c in enumerate(levels))
+    kind = kind_of(spec, plan.source)
+    code = f"{age_of()}::bigint * {kinds} + e.rank"
+    waited = (
+        f"select u.id, {first}, any_value(u.entry) as entry, "
+        f"least(any_value(u.last), {survival.days}) as until, "
+        f"min(case when {kind} <> '{ORIGIN}' then {code} end) as code "
+        f"from unit u left join ({happened(spec, plan.source)}) e using (id) group by u.id"
+    )
+    happens = f"code // {kinds} <= until"
+    named = ", ".join(f'c{i} as "level {i}"' for i in range(len(levels)))
+    return (
+        f"select {named}, coalesce(entry, '-inf'::double)::double as entry, "
+        f"(case when {happens} then code // {kinds} else until end)::double as stop, "
+        f"(case when {happens} then code % {kinds} + 1 else 0 end)::integer as cause, "
+        f"count(*) as n from ({waited}) group by all"
+    )
+
+
+def _plain(values: Any) -> Any:
+    """Levels without a mask: a null is nan, or None."""
+    import numpy as np
+
+    masked = np.ma.asarray(values)
+    if masked.dtype.kind == "f":
+        return np.ma.filled(masked, np.nan)
+    return np.ma.filled(masked.astype(object), None)
+
+
+def saved(spec: Spec, paths: Sequence[Path]) -> LifeTable:
+    """The life tables saved at `paths`, merged.
+
+    Raises DataError where they do not fit together, or do not say what the file says.
+    """
+    from retention_lab.data.lifetable import LifeTable, merge
+
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise DataError("data.lives names the same life table twice: its units would count twice")
+    whole = merge(*(LifeTable.load(path) for path in paths))
+    said, wanted = json.loads(whole.definition or "{}"), json.loads(definition(spec))
+    # Which rows of the tables counted is known to the saved ones only.
+    differ = [k for k in wanted if k != "events" and said.get(k) != wanted[k]]
+    if differ:
+        detail = "; ".join(f"{k}: {said.get(k)} there, {wanted[k]} in the file" for k in differ)
+        raise DataError(f"the saved life tables do not fit the file: {detail}")
+    return whole

@@ -1,0 +1,185 @@
+"""A result table in; the chance to come back day by day, and the share of revenue by month, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.collections import PolyCollection
+
+from retention_lab.experiment.spec import Spec
+from retention_lab.figures.chart import (
+    LABELLED,
+    RIGHT,
+    Chart,
+    day_ticks,
+    end_labels,
+    frame,
+    line,
+    marked,
+    nothing,
+    titled,
+    top_of,
+)
+from retention_lab.figures.forest import Pair, strokes, write
+from retention_lab.figures.groups import Shown, groups_of, survival_rows
+from retention_lab.figures.style import INK, PALETTE, SMALL, fit, new_axes, theme
+from retention_lab.results import Results, Row
+from retention_lab.texts import say
+from retention_lab.texts.lives import bounds, deed, month_text, split_label
+from retention_lab.texts.numbers import measure, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CLIFF = 30  # the day after which a customer counts as hard to win back
+MOST_MONTHS = 24
+THINNED = 0.25  # of the customers at the start; bins with fewer do not set the height
+
+
+def hazard_plot(
+    results: Results | Iterable[Row],
+    spec: Spec,
+    segment: str | None = None,
+    language: str = "en",
+    ax: Axes | None = None,
+) -> Axes:
+    """The chance of the event on a day, among those who wait for it still, by bin of days.
+
+    Day 30 is marked, with the share of the events that come before it. Everyone, or every arm;
+    with `segment` its groups. Without `ax`, a new pyplot figure is made.
+    """
+    rows = tuple(results.rows if isinstance(results, Results) else results)
+    groups, many = groups_of(rows, spec, "hazard", segment, language)
+    words = {"deed": deed(spec, language), "segment": split_label(spec, segment, language)}
+    title = say(language, "figure.hazard_by" if segment else "figure.hazard", **words)
+    remark = say(language, "figure.largest", n=len(groups), many=many)
+    shown = measure("level", "proportion")
+    axes = ax if ax is not None else new_axes()
+    with theme():
+        y = titled(axes, title, remark if many > len(groups) else "")
+        if not groups:
+            y = nothing(axes, y, language)
+        else:
+            chart = _chart(y + 0.35, groups)
+            below = [(float(d), number(d, 0)) for d in day_ticks(chart.days[1])]
+            key = "figure.days_in" if spec.design is not None else "figure.days"
+            y = frame(axes, chart, shown.axis, 100.0, below, say(language, key))
+            for group in groups:
+                _bins(axes, chart, group, filled=len(groups) == 1)
+            if chart.right == LABELLED:
+                end_labels(axes, chart, [(_last(g), g.label, g.colour) for g in groups])
+            if chart.days[1] > CLIFF:
+                marked(axes, chart, CLIFF, _cliff(rows, spec, segment, language))
+        axes.set_ylim(y + 0.1, 0)
+    return axes if ax is not None else fit(axes)
+
+
+def early(results: Results | Iterable[Row], day: int = CLIFF) -> tuple[float, int] | None:
+    """The share of everyone's events that came up to `day`, and the last day that is known.
+
+    None where the curve ends there, or no event has come.
+    """
+    rows = survival_rows(results, "survival")
+    known = [r for r in rows if r.estimate is not None and r.arm is None]
+    known.sort(key=lambda r: bounds(r.at))
+    before = [r for r in known if bounds(r.at)[1] <= day]
+    if not known or known[-1] in before:
+        return None
+    all_of_them = 1 - (known[-1].estimate or 0.0)
+    if all_of_them <= 0:
+        return None
+    by_then = 1 - (before[-1].estimate or 0.0) if before else 0.0
+    return by_then / all_of_them, bounds(known[-1].at)[1]
+
+
+def _cliff(rows: Sequence[Row], spec: Spec, segment: str | None, language: str) -> str:
+    found = early(rows) if segment is None else None
+    if found is None:
+        return say(language, "figure.cliff_plain", day=CLIFF)
+    share, last = found
+    words = {"day": CLIFF, "share": f"{number(100 * share, 0)}%", "last": number(last, 0)}
+    return say(language, "figure.cliff", deed=deed(spec, language), **words)
+
+
+def _chart(top: float, groups: Sequence[Shown]) -> Chart:
+    last = max(bounds(r.at)[1] for g in groups for r in g.rows)
+    ends = []
+    for group in groups:
+        most = max((r.n or 0) for r in group.rows)
+        sure = [r for r in group.rows if (r.n or 0) >= THINNED * most] or group.rows
+        ends += [e for r in sure for e in (r.estimate, r.ci_high) if e is not None]
+    labelled = any(g.label for g in groups)
+    right = LABELLED if labelled else RIGHT
+    room = 1.12 if last > CLIFF else 1.0  # for the words at the mark
+    return Chart(top, (0.0, last + 0.5), room * top_of(ends, 1.0), right)
+
+
+def _bins(ax: Axes, chart: Chart, group: Shown, filled: bool) -> None:
+    """One level stretch a bin; bars with intervals for one group, a line for one of several."""
+    corners: list[Pair] = []
+    boxes, bars = [], []
+    for r in group.rows:
+        low, high = bounds(r.at)
+        a, b = max(low - 0.5, 0.0), high + 0.5
+        corners += [(a, r.estimate or 0.0), (b, r.estimate or 0.0)]
+        left, right = chart.points([(a, r.estimate or 0.0), (b, r.estimate or 0.0)])
+        inset = 0.06 * (right[0] - left[0])
+        x0, x1 = left[0] + inset, right[0] - inset
+        boxes.append(((x0, left[1]), (x1, left[1]), (x1, chart.foot), (x0, chart.foot)))
+        if r.ci_low is not None and r.ci_high is not None:
+            x = (left[0] + right[0]) / 2
+            bars.append(((x, chart.y(r.ci_low)), (x, chart.y(r.ci_high))))
+    if not filled:
+        line(ax, chart, corners, group.colour)
+        return
+    drawn = PolyCollection(boxes, facecolors=group.colour, alpha=0.55, lw=0, zorder=2)
+    ax.add_collection(drawn, autolim=False)
+    strokes(ax, bars, colors=INK, lw=1.1, zorder=3)
+
+
+def _last(group: Shown) -> Pair:
+    r = group.rows[-1]
+    return bounds(r.at)[1] + 0.5, r.estimate or 0.0
+
+
+def share_plot(
+    results: Results | Iterable[Row],
+    spec: Spec,
+    language: str = "en",
+    ax: Axes | None = None,
+) -> Axes:
+    """The share of each month's revenue that came from returning customers, the last 24 months.
+
+    Without `ax`, a new pyplot figure is made.
+    """
+    rows = [r for r in survival_rows(results, "returning_revenue_share") if r.estimate is not None]
+    rows = sorted(rows, key=lambda r: r.at or "")[-MOST_MONTHS:]
+    axes = ax if ax is not None else new_axes()
+    with theme():
+        y = titled(axes, say(language, "figure.returning"))
+        if not rows:
+            y = nothing(axes, y, language)
+        else:
+            chart = Chart(y + 0.9, (-0.6, len(rows) - 0.4), 1.0)
+            step = -(-len(rows) // 5)
+            months = [month_text(r.at or "", language) for r in rows]
+            below = [(float(i), months[i]) for i in range(0, len(rows), step)]
+            y = frame(axes, chart, measure("level", "proportion").axis, 100.0, below)
+            _months(axes, chart, rows)
+        axes.set_ylim(y + 0.1, 0)
+    return axes if ax is not None else fit(axes)
+
+
+def _months(ax: Axes, chart: Chart, rows: Sequence[Row]) -> None:
+    """One bar a month with its value above it, as far as there is room."""
+    boxes = []
+    for i, r in enumerate(rows):
+        x0, x1 = chart.x(i - 0.36), chart.x(i + 0.36)
+        top = chart.y(r.estimate or 0.0)
+        boxes.append(((x0, top), (x1, top), (x1, chart.foot), (x0, chart.foot)))
+        if len(rows) <= 13:
+            text = f"{number(100 * (r.estimate or 0.0), 0)}%"
+            write(ax, chart.x(i), top - 0.45, text, ha="center", fontsize=SMALL)
+    drawn = PolyCollection(boxes, facecolors=PALETTE[0], alpha=0.75, lw=0, zorder=2)
+    ax.add_collection(drawn, autolim=False)

@@ -1,0 +1,228 @@
+"""A result table in; retention by cohort or market and age, as a heat map, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.collections import LineCollection, PolyCollection
+
+from retention_lab.experiment.spec import Spec
+from retention_lab.figures.chart import nothing, shortened, titled
+from retention_lab.figures.forest import EMS, Pair, write
+from retention_lab.figures.groups import sizes_of, survival_rows
+from retention_lab.figures.style import (
+    FONT,
+    INK,
+    LINE,
+    MUTED,
+    SMALL,
+    WIDTH,
+    ems,
+    fit,
+    new_axes,
+    theme,
+    wrap,
+)
+from retention_lab.results import Results, Row
+from retention_lab.texts import note_code, say
+from retention_lab.texts.lives import OTHER, bounds, level_label, split_label
+from retention_lab.texts.numbers import DASH, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TERMS = ("bracket", "n_day", "unbounded", "rolling")
+MOST_AGES, MOST_LINES = 12, 40
+FIRST, ROOMY = 0.335, 0.42  # where the cells start, in parts of the width; of few ages
+FEW_AGES = 9
+LIGHT, DARK = (0xEA, 0xF2, 0xF9), (0x08, 0x45, 0x7E)  # one hue: the empty and the full end
+HEIGHT = 1.25  # lines of text that a cell is high
+STRIPE = 9  # pixels between two lines of the hatching
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Triangle:
+    """Cells of one kind of retention: ages across, levels down, everyone first."""
+
+    term: str
+    ages: tuple[str, ...]
+    lines: tuple[tuple[str | None, Mapping[str, Row]], ...]
+    hidden_ages: int
+    hidden_lines: int
+
+
+def retention_plot(
+    results: Results | Iterable[Row],
+    spec: Spec,
+    segment: str = "cohort",
+    term: str | None = None,
+    language: str = "en",
+    ax: Axes | None = None,
+) -> Axes:
+    """Retention by age for every cohort, or every level of `segment`; everyone in the first line.
+
+    A cell that no customer has reached yet is empty, a suppressed one hatched; the numbers are
+    percent. `term` is n_day, unbounded, bracket or rolling; the first that has rows. Without `ax`,
+    a new pyplot figure is made.
+    """
+    found = triangle(results, segment, term)
+    axes = ax if ax is not None else new_axes()
+    with theme():
+        key = f"figure.triangle.{found.term}" if found else "figure.triangle.bracket"
+        title = say(language, key, segment=split_label(spec, segment, language))
+        y = titled(axes, title)
+        if found is None:
+            y = nothing(axes, y, language)
+        else:
+            sizes = sizes_of(results, segment) | sizes_of(results, None)
+            y = _grid(axes, y, found, spec, segment, sizes, language)
+        axes.set_ylim(y + 0.1, 0)
+    return axes if ax is not None else fit(axes)
+
+
+def triangle(
+    results: Results | Iterable[Row], segment: str, term: str | None = None
+) -> Triangle | None:
+    """The cells of one triangle; None where there are none."""
+    every = results.rows if isinstance(results, Results) else tuple(results)
+    rows = survival_rows(every, "retention", segment)
+    terms = {r.term for r in rows}
+    wanted = term or next((t for t in TERMS if t in terms), None)
+    rows = tuple(r for r in rows if r.term == wanted)
+    if not rows or wanted is None:
+        return None
+    pooled = [r for r in survival_rows(every, "retention") if r.term == wanted and r.arm is None]
+    lines: dict[str | None, dict[str, Row]] = {}
+    for r in (*pooled, *rows):
+        lines.setdefault(r.level if r.segment else None, {})[r.at or ""] = r
+    ages = sorted({r.at or "" for r in rows}, key=bounds)
+    shown = ages[:MOST_AGES]
+    order = [name for name in lines if name is not None]
+    if segment == "cohort":
+        order.sort()
+        kept = order[-MOST_LINES:]
+    else:
+        order.sort(key=lambda name: (name == OTHER, -_largest(lines[name])))
+        kept = order[:MOST_LINES]
+    names = ([None] if None in lines else []) + kept
+    return Triangle(
+        wanted,
+        tuple(shown),
+        tuple((name, lines[name]) for name in names),
+        len(ages) - len(shown),
+        len(order) - len(kept),
+    )
+
+
+def _largest(cells: Mapping[str, Row]) -> int:
+    return max(((r.n or 0) for r in cells.values()), default=0)
+
+
+def _grid(
+    ax: Axes,
+    y: float,
+    found: Triangle,
+    spec: Spec,
+    segment: str,
+    sizes: Mapping[str, int],
+    language: str,
+) -> float:
+    first = FIRST if len(found.ages) > FEW_AGES else ROOMY
+    width = (1 - first) / max(len(found.ages), 5)
+    high = max(
+        (r.estimate for _, cells in found.lines for r in cells.values() if r.estimate is not None),
+        default=0.0,
+    )
+    style: dict[str, Any] = {"color": MUTED, "fontsize": SMALL, "gid": "tick"}
+    single = all(bounds(age)[0] == bounds(age)[1] for age in found.ages)
+    caption = "figure.triangle_days" if single else "figure.triangle_bins"
+    write(ax, first, y + 0.55, say(language, caption), color=MUTED, fontsize=SMALL)
+    y += 1.0
+    write(ax, first - 0.015, y + 0.5, say(language, "figure.triangle_n"), ha="right", **style)
+    widest = max(ems(number(bounds(age)[0], 0)) for age in found.ages) * SMALL / FONT / EMS
+    step = 1 if widest + 0.012 < width else 2
+    for i, age in list(enumerate(found.ages))[::step]:
+        low, _ = bounds(age)
+        text = number(low, 0) if single else say(language, "figure.from_day", day=low)
+        write(ax, first + (i + 0.5) * width, y + 0.5, text, ha="center", **style)
+    y += 1.0
+    boxes: list[tuple[tuple[Pair, ...], str]] = []
+    stripes: list[tuple[Pair, Pair]] = []
+    hidden = False
+    for name, cells in found.lines:
+        label = say(language, "lives.all") if name is None else level_label(spec, name, language)
+        size = sizes.get(name or "")
+        n = DASH if size is None else number(size, 0)
+        weight: dict[str, Any] = {"weight": "bold"} if name is None else {}
+        text = shortened(label, first - 0.1)
+        write(ax, 0, y + HEIGHT / 2, text, fontsize=SMALL, **weight)
+        write(ax, first - 0.015, y + HEIGHT / 2, n, ha="right", **style)
+        for i, age in enumerate(found.ages):
+            r = cells.get(age)
+            x = first + i * width
+            if r is None:
+                continue
+            box = ((x, y), (x + width, y), (x + width, y + HEIGHT), (x, y + HEIGHT))
+            if r.estimate is not None:
+                part = r.estimate / high if high else 0.0
+                boxes.append((box, shade(part)))
+                colour = "white" if part > 0.6 else INK
+                middle = x + width / 2
+                text = number(100 * r.estimate, 0 if high >= 0.1 else 1)
+                small: dict[str, Any] = {"ha": "center", "color": colour, "fontsize": SMALL}
+                write(ax, middle, y + HEIGHT / 2, text, **small)
+            elif note_code(r.note) == "suppressed":
+                hidden = True
+                boxes.append((box, "#F1F3F6"))
+                stripes += hatching(x, y, width)
+        y += HEIGHT + (0.35 if name is None else 0.0)
+    faces = PolyCollection(
+        [b for b, _ in boxes], facecolors=[c for _, c in boxes], edgecolors="white", lw=1.2
+    )
+    ax.add_collection(faces, autolim=False)
+    lines = LineCollection(stripes, colors="#9AA3AF", lw=0.8, zorder=2)
+    ax.add_collection(lines, autolim=False)
+    return _notes(ax, y + 0.2, found, spec, hidden, language)
+
+
+def _notes(ax: Axes, y: float, found: Triangle, spec: Spec, hidden: bool, language: str) -> float:
+    """What empty and hatched cells mean, and what is not drawn."""
+    said = [say(language, "figure.triangle_empty")]
+    if hidden:
+        said.append(say(language, "figure.triangle_hatched", n=spec.privacy.min_cell))
+    if found.hidden_ages:
+        said.append(say(language, "figure.triangle_ages", n=len(found.ages)))
+    if found.hidden_lines:
+        said.append(say(language, "figure.triangle_lines", n=len(found.lines) - 1))
+    text = ("" if language == "zh" else " ").join(said)
+    for line in wrap(text, EMS * FONT / SMALL * 0.98, 5):
+        write(ax, 0, y + 0.5, line, color=MUTED, fontsize=SMALL)
+        y += 0.85
+    return y + 0.15
+
+
+def shade(part: float) -> str:
+    """A colour between the light and the dark end of one hue."""
+    t = min(max(part, 0.0), 1.0)
+    mixed = (round(a + (b - a) * t) for a, b in zip(LIGHT, DARK, strict=True))
+    return "#" + "".join(f"{c:02x}" for c in mixed)
+
+
+def hatching(x: float, y: float, width: float) -> list[tuple[Pair, Pair]]:
+    """Slanted lines through a cell, inside its edges."""
+    step = STRIPE / WIDTH
+    slope = HEIGHT * LINE / WIDTH  # the run of a line at 45 degrees over the cell's height
+    found = []
+    start = x - slope + step / 2
+    while start < x + width:
+        ends = []
+        for at in (start, start + slope):
+            inside = min(max(at, x), x + width)
+            part = (inside - start) / slope
+            ends.append((inside, y + HEIGHT * (1 - part)))
+        if ends[0] != ends[1]:
+            found.append((ends[0], ends[1]))
+        start += step
+    return found

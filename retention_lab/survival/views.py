@@ -1,0 +1,177 @@
+"""A plan and its reductions in; the groups that are looked at, small ones pooled, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from retention_lab.data.activity import Activity
+from retention_lab.data.codes import kind_of
+from retention_lab.data.lifetable import LifeTable
+from retention_lab.data.repeats import Repeats
+from retention_lab.experiment.needs import MISSING_LEVEL
+from retention_lab.experiment.sections import COHORT, CUSTOMERS, EXPOSURE, PROMOTION, REST
+
+if TYPE_CHECKING:
+    from retention_lab.experiment.plan import Plan
+
+Table = TypeVar("Table", LifeTable, Repeats, Activity)
+
+OTHER = "(other)"
+Small = Mapping[str, frozenset[Any]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Group:
+    """Everyone, an arm, or one level of a segment, with its customers' life table.
+
+    On the days `hidden` nothing is shown of it: see `shown`.
+    """
+
+    life: LifeTable
+    arm: str | None = None
+    segment: str | None = None
+    level: str | None = None
+    hidden: frozenset[int] = frozenset()
+
+    @property
+    def name(self) -> str | None:
+        """The arm or the level."""
+        return self.arm if self.arm is not None else self.level
+
+    @property
+    def place(self) -> dict[str, str | None]:
+        """Its columns in the result table."""
+        return {"arm": self.arm, "segment": self.segment, "level": self.level}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class View:
+    """One way to split the customers: the key, its groups, and the one they are compared with.
+
+    `reference` is None where groups are only shown beside each other, as cohorts are.
+    """
+
+    key: str
+    groups: tuple[Group, ...]
+    reference: Group | None = None
+
+
+def small_levels(life: LifeTable, min_cell: int, keep: str | None) -> Small:
+    """By key of text, the levels that are pooled: those with fewer than `min_cell` customers.
+
+    Where these together are too few, the next larger level joins them. The key `keep` (the arm) is
+    left alone.
+    """
+    found = {}
+    for key in life.keys:
+        if key == keep or kind_of(life.levels[key]) != "text":
+            continue
+        sizes = sorted((part.size, level) for (level,), part in life.parts(key))
+        few = [(n, level) for n, level in sizes if n < min_cell]
+        if few and sum(n for n, _ in few) < min_cell:
+            few = sizes[: len(few) + 1]
+        if few:
+            found[key] = frozenset(level for _, level in few)
+    return found
+
+
+def pooled(table: Table, small: Small) -> Table:
+    """The same table with the levels `small` as one, called `OTHER`."""
+    levels = dict(table.levels)
+    for key in set(small) & set(table.keys):
+        new = [OTHER if v in small[key] else v for v in levels[key].tolist()]
+        levels[key] = np.array(new, dtype=object)
+    return dataclasses.replace(table, levels=levels).by(*table.keys)
+
+
+def views(plan: Plan, life: LifeTable) -> tuple[View, ...]:
+    """The ways to split the customers of `life`, whose small levels are pooled already.
+
+    In an experiment its arms, against the control; else cohorts, then the promotion against the
+    rest, and each other key against its largest level.
+    """
+    survival, design = plan.spec.survival, plan.spec.design
+    min_cell = plan.spec.privacy.min_cell
+    assert survival is not None
+    if survival.origin == EXPOSURE and design is not None:
+        parts = {str(label[0]): part for label, part in life.parts(design.arm)}
+        arms = [Group(parts.get(a, life.without_rows()), arm=a) for a in plan.arms]
+        shown = _covered(arms, min_cell)
+        return (View(design.arm, shown, shown[0]),)
+    made = [k for k in (PROMOTION, CUSTOMERS) if k in life.keys]
+    keys = [COHORT, *made, *survival.by, *survival.columns]
+    found = []
+    for key in dict.fromkeys(keys):
+        if kind_of(life.levels[key]) != "text":
+            continue
+        parts = {str(label[0]): part for label, part in life.parts(key)}
+        groups = _covered([Group(p, segment=key, level=v) for v, p in parts.items()], min_cell)
+        found.append(View(key, groups, _reference(key, groups)))
+    return tuple(v for v in found if len(v.groups) > 1 or v.key == COHORT)
+
+
+def shown(at_risk: npt.NDArray[Any], min_cell: int, lasting: bool = True) -> npt.NDArray[np.bool_]:
+    """Which of `at_risk` [groups, days] may be shown, where the sum over groups is shown.
+
+    A number below `min_cell` is not, nor what would give it away: on each day those that are not
+    shown add up to 0, or to `min_cell` or more. Where they would not, the group with the fewest of
+    the others goes as well; `lasting`: from that day on, where numbers of later days would tell
+    what happened on this one.
+    """
+    seen = at_risk >= min_cell
+    over = np.zeros(len(at_risk), bool)
+    for day in range(at_risk.shape[1]):
+        n = at_risk[:, day]
+        seen[:, day] &= ~over
+        while 0 < n[~seen[:, day]].sum() < min_cell and seen[:, day].any():
+            left = np.flatnonzero(seen[:, day])
+            least = left[np.argmin(n[left])]
+            seen[least, day] = False
+            over[least] = lasting
+    return seen
+
+
+def _covered(groups: Sequence[Group], min_cell: int) -> tuple[Group, ...]:
+    """The same groups with the days on which they are not shown."""
+    stops = [g.life.stop.max() for g in groups if len(g.life.stop)]
+    days = np.arange(int(max(stops, default=0.0)) + 2)
+    at_risk = np.array([at_risk_on(g.life, days) for g in groups])
+    late = any((g.life.start > -np.inf).any() for g in groups)
+    seen = shown(at_risk, min_cell, lasting=not late)
+    return tuple(
+        dataclasses.replace(g, hidden=frozenset(np.flatnonzero(~row).tolist()))
+        for g, row in zip(groups, seen, strict=True)
+    )
+
+
+def at_risk_on(life: LifeTable, days: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Customers with start < day <= stop."""
+    found = np.zeros(len(days), np.int64)
+    for times, sign in ((life.stop, 1), (life.start, -1)):
+        order = np.argsort(times)
+        before = np.append(0, np.cumsum(life.n[order]))
+        found += sign * (before[-1] - before[np.searchsorted(times[order], days)])
+    return found
+
+
+def _reference(key: str, groups: tuple[Group, ...]) -> Group | None:
+    if key == COHORT or len(groups) < 2:
+        return None
+    level = reference_of(key, {str(g.level): g.life.size for g in groups})
+    return next(g for g in groups if g.level == level)
+
+
+def reference_of(key: str, sizes: Mapping[str, int]) -> str:
+    """The level that others are compared with: the rest of a promotion, or the largest.
+
+    What was pooled, or is missing, is no such level where there is another one.
+    """
+    if key == PROMOTION and REST in sizes:
+        return REST
+    known = [v for v in sizes if v not in (OTHER, MISSING_LEVEL)] or list(sizes)
+    return max(known, key=lambda level: sizes[level])

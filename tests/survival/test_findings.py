@@ -1,0 +1,138 @@
+"""What a cohort study says in words: who came back, which groups differ, and when."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from cohort_shop import FIRST, Shop, analysed, random_shop, study
+
+import retention_lab as rl
+from retention_lab.results import Results, Row
+from retention_lab.survival.findings import describe
+from retention_lab.texts import reason_text
+
+N = 200
+COLUMNS = {"market": ["A", "A", "B", "B", "B"] * (N // 5)}
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    """A plan with a horizon of 180 days."""
+    orders = [[1 + i % 5] if i % 2 else [] for i in range(N)]
+    shop = Shop([0] * N, orders, columns=COLUMNS)
+    return study(tmp_path_factory.mktemp("shop"), shop, by=["market"], horizon="180d")
+
+
+def survival(day, share, **more):
+    ends = {"ci_low": share - 0.05, "ci_high": share + 0.05}
+    return Row(
+        analysis="survival", estimand="survival", at=str(day), estimate=share, **ends, **more
+    )
+
+
+def customers(n=N):
+    return Row(analysis="survival", estimand="customers", estimate=n, n=n)
+
+
+def gap(level, day, value, p, adjusted, segment="market"):
+    return Row(
+        analysis="survival",
+        estimand="survival_difference",
+        segment=segment,
+        level=level,
+        baseline="B",
+        at=str(day),
+        estimate=value,
+        ci_low=value - 0.1,
+        ci_high=value + 0.1,
+        p_value=p,
+        p_adjusted=adjusted,
+    )
+
+
+def codes(verdict):
+    return [r.code for r in verdict.reasons]
+
+
+def test_too_few_customers_and_no_event_are_invalid(plan):
+    hidden = Row(analysis="survival", estimand="customers", note="suppressed: fewer than 5")
+    for rows, code in (
+        ([], "no_customers"),
+        ([hidden], "no_customers"),
+        ([customers()], "no_events"),
+        ([customers(), survival(30, 1.0), survival(60, 1.0)], "no_events"),
+    ):
+        verdict = describe(plan, Results.of(rows))
+        assert (verdict.decision, verdict.arm, codes(verdict)) == ("invalid", None, [code])
+
+
+def test_the_share_is_that_of_the_last_milestone_up_to_day_90(plan):
+    days = {30: 0.7, 60: 0.6, 90: 0.5, 180: 0.3}
+    whole = [customers(), *(survival(day, share) for day, share in days.items())]
+    group = survival(90, 0.1, segment="market", level="A")
+    verdict = describe(plan, Results.of([*whole, group]))
+    assert verdict.decision == "keep_running"
+    assert codes(verdict) == ["cohorts_described", "most_leave_early"]
+    told, early = (r.numbers for r in verdict.reasons)
+    assert (told["day"], told["share"], told["n"], told["event"]) == (90, 0.5, N, "orders")
+    assert (told["ci_low"], told["ci_high"]) == (pytest.approx(0.45), pytest.approx(0.55))
+    assert (early["day"], early["last"]) == (30, 180)
+    assert early["share"] == pytest.approx(0.3 / 0.7)
+
+
+def test_without_a_milestone_the_share_is_that_of_the_last_day(plan):
+    verdict = describe(plan, Results.of([customers(), survival(3, 0.9), survival(21, 0.8)]))
+    assert codes(verdict) == ["cohorts_described"]
+    assert verdict.reasons[0].numbers["day"] == 21
+
+
+def test_the_clearest_difference_of_each_key_is_told_by_its_adjusted_p(plan):
+    rows = [customers(), survival(30, 0.7), survival(60, 0.6)]
+    rows += [gap("A", 60, -0.2, 0.01, 0.03), gap("C", 60, -0.3, 0.02, 0.04)]
+    rows += [gap("A", 30, 0.5, 1e-9, 1e-9)]  # an earlier day counts only where there is no later
+    rows += [gap("x", 30, 0.01, 0.5, 0.5, segment="channel")]
+    rows += [gap("2026-01", 60, 0.3, 1e-9, 1e-9, segment="cohort")]
+    verdict = describe(plan, Results.of(rows))
+    assert codes(verdict)[1:3] == ["groups_differ", "groups_alike"]
+    differ, alike = (r.numbers for r in verdict.reasons[1:3])
+    assert (differ["segment"], differ["level"], differ["day"]) == ("market", "A", 60)
+    # Of those who came back, so the other way round than of those who have not.
+    assert (differ["difference"], differ["p"]) == (0.2, 0.03)
+    assert (differ["ci_low"], differ["ci_high"]) == (pytest.approx(0.1), pytest.approx(0.3))
+    assert (alike["segment"], alike["day"]) == ("channel", 30)
+
+
+def test_without_correction_the_plain_p_counts(plan):
+    rows = [customers(), survival(30, 0.7), gap("A", 30, -0.2, 0.04, None)]
+    assert codes(describe(plan, Results.of(rows))) == ["cohorts_described", "groups_differ"]
+
+
+def test_a_comparison_without_an_error_says_nothing(plan):
+    rows = [customers(), survival(30, 0.7), gap("A", 30, -0.2, None, None)]
+    assert codes(describe(plan, Results.of(rows))) == ["cohorts_described"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "code"), [((0.9, 0.1), "groups_differ"), ((0.5, 0.5), "groups_alike")]
+)
+def test_real_groups_that_differ_and_that_do_not(tmp_path, rates, code):
+    orders = [[1 + i % 29] if (i // 5 * 7 % 10) / 10 < rates[i % 5 > 1] else [] for i in range(N)]
+    shop = Shop([0] * N, orders, columns=COLUMNS)
+    plan = study(tmp_path, shop, by=["market"])
+    verdict = describe(plan, analysed(plan))
+    found = next(r for r in verdict.reasons if r.code == code)
+    shares = shop.people().assign(back=lambda p: p["cause"] == 1).groupby("market")["back"].mean()
+    assert (found.numbers["level"], found.numbers["baseline"]) == ("A", "B")
+    assert found.numbers["difference"] == pytest.approx(shares["A"] - shares["B"])
+
+
+def test_every_reason_has_a_sentence_in_both_languages(tmp_path):
+    sale = {"name": "sale", "from": FIRST, "to": FIRST + dt.timedelta(days=50)}
+    plan = study(tmp_path, random_shop(6), by=["market"], promotion=sale)
+    verdict = rl.describe(plan, analysed(plan))
+    assert len(verdict.reasons) >= 4
+    for language in ("en", "zh"):
+        told = [reason_text(r, plan.spec, language, verdict.reasons) for r in verdict.reasons]
+        assert len(set(told)) == len(told)
+        assert all(told)
