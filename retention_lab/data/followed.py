@@ -129,7 +129,7 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str]) -> UnitsLoo
         f"approx_count_distinct(hash({', '.join(['cohort', *keys])})) as patterns",
     ]
     for i, k in enumerate(keys):
-        wanted.append(f"approx_count_distinct({k}) as levels_{i}")
+        wanted.append(f"count(distinct {k}) as levels_{i}")
         missing = f"{k} is null or {k}::varchar = '{MISSING_LEVEL}'"
         wanted.append(f"count(*) filter ({missing}) as missing_{i}")
     (row,) = source.query(f"{unit} select {', '.join(wanted)} from unit", t=any_ref)

@@ -207,7 +207,7 @@ class CohortChecker:
                 most[name] = ("covariates", MOST_TEXTS)
         for name, (key, limit) in most.items():
             if look.levels.get(name, 0) > limit:
-                levels = f"about {look.levels[name]:,} levels, more than {limit}"
+                levels = f"{look.levels[name]:,} levels, more than {limit}"
                 self.fatal.append(
                     f"survival.{key}: {name!r} has {levels}; group them, or leave it out"
                 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,8 @@ def _logged(client: MlflowClient, experiment: str, run_id: str, file: Path) -> L
     model = client.create_logged_model(
         experiment, file.parent.name, source_run_id=run_id, model_type=content.get("kind")
     )
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what MLflow itself imports
         path = Path(scratch) / "model"
         _save(path, file, content, Model(model_id=model.model_id, run_id=run_id))
         client.log_model_artifacts(model.model_id, str(path))
@@ -87,5 +89,6 @@ def _register(client: MlflowClient, name: str, model: LoggedModel, run_id: str) 
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     if not client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
-        source = f"models:/{model.model_id}"
-        client.create_model_version(name, source, run_id, model_id=model.model_id)
+        # By its place: MLflow looks a "models:/" up in its global store, which may be another one.
+        where = model.artifact_location
+        client.create_model_version(name, where, run_id, model_id=model.model_id)

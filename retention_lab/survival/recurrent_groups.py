@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from retention_lab.data.repeats import Repeats
 from retention_lab.data.sums import Floats
@@ -155,7 +155,7 @@ def equal_means(
     correlation = variance[kept, kept] / scale[kept][:, None] / scale[kept]
     statistic = float(z @ np.linalg.pinv(correlation, hermitian=True) @ z)
     df = int(np.linalg.matrix_rank(correlation, hermitian=True))
-    return Test(statistic, df, float(stats.chi2.sf(statistic, df)), tuple(map(float, scores)))
+    return Test(statistic, df, float(special.chdtrc(df, statistic)), tuple(map(float, scores)))
 
 
 def _coefficients(parts: Sequence[Process], time: Floats, tau: float, weight: Weight) -> Floats:
