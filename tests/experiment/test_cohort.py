@@ -188,7 +188,7 @@ def test_an_as_of_beyond_the_tables_and_nobody_who_came_back_are_faults_that_a_r
             {"survival": {"by": ["place"]}, "orders": rows(range(201), range(-200, 1)) | {
                 "place": [f"p{i:03}" for i in range(201)] , "value": [1.0] * 201, "size": [1] * 201
             }, "refunds": {"who": [1]}},
-            "survival.by: 'place' has about",
+            "survival.by: 'place' has 2",
         ),
     ],
 )  # fmt: skip
