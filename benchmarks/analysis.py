@@ -10,20 +10,17 @@ As a program: ``python -m benchmarks.analysis ours FILE`` (or ``sql``) prints se
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from benchmarks import data
-from retention_lab.paths import cache_folder
+from benchmarks.peers import environment
 
 PEER = ("tea-tasting==2.0.0", "ibis-framework[duckdb]")
 COVARIATES = ("pre_orders", "pre_revenue")
@@ -40,7 +37,7 @@ ROUNDS = 3
 def side_by_side(folder: Path, rows: int, turns: int) -> dict[str, float]:
     """Median seconds over `turns` of each way, in turns, and the ratios turn by turn."""
     file = data.trial(folder, rows)
-    peer = _peer()
+    peer = environment("tea", PEER)
     ways = {
         "ours": [sys.executable, "-m", "benchmarks.analysis", "ours", str(file)],
         "sql": [sys.executable, "-m", "benchmarks.analysis", "sql", str(file)],
@@ -130,28 +127,6 @@ def sql(units: str, by: str, where: str = "") -> str:
     wanted += [f"sum({a}::double * {b}::double)" for a, b in crossed]
     places = ", ".join(str(i + 1) for i in range(by.count(",") + 1))
     return f"select {by}, {', '.join(wanted)} from '{units}' {where} group by {places}"
-
-
-def _peer() -> Path | None:
-    """The Python of an environment that holds tea-tasting, or None where it cannot be had."""
-    home = cache_folder() / "bench" / "peer"
-    python = home / "bin" / "python"
-    if python.exists():
-        return python
-    uv = Path(sys.executable).with_name("uv")
-    tool = str(uv) if uv.exists() else shutil.which("uv")
-    if tool is None:
-        return None
-    wanted = os.environ.get("PEER_PYTHON", "3.12")
-    quiet: dict[str, Any] = {"capture_output": True, "env": {**os.environ}}
-    made = subprocess.run([tool, "venv", "-q", "--python", wanted, str(home)], **quiet)
-    if made.returncode:
-        return None
-    filled = subprocess.run([tool, "pip", "install", "-q", "--python", str(python), *PEER], **quiet)
-    if filled.returncode:
-        shutil.rmtree(home, ignore_errors=True)
-        return None
-    return python
 
 
 if __name__ == "__main__":

@@ -161,13 +161,13 @@ def cox_hand(files: str) -> dict[str, Any]:
         took = clock.took
         for kind in ("s", "cpu_s"):
             whole = took[f"cells_{kind}"]
-            took[f"cells_and_sums_{'all_s' if kind == 's' else 'cpu_s'}"] = whole
+            took[f"cells_and_sums_all_{kind}"] = whole
         begin = Clock()
         for _ in range(fit.iterations + 1):
             by_hand.five_sums(fit.s0, fit.t0, fit.deaths)
         begin.lap("sums")
         took["cells_and_sums_all_s"] += begin.took["sums_s"]
-        took["cells_and_sums_cpu_s"] += begin.took["sums_cpu_s"]
+        took["cells_and_sums_all_cpu_s"] += begin.took["sums_cpu_s"]
         return fit.coef.tolist()
 
     return rounds_of(work)
@@ -204,7 +204,7 @@ def robust(files: str, rows: str) -> dict[str, Any]:
         for key in ("all_s", "all_cpu_s"):
             last = key.removeprefix("all_")
             clock.took[key] -= clock.took[f"state_{last}"] + clock.took[f"errors_{last}"]
-        return fit.robust_error.tolist()
+        return fit.coef.tolist()
 
     return rounds_of(work)
 

@@ -74,7 +74,7 @@ def robust_lifelines(frame):
     from lifelines import CoxPHFitter
 
     fitted = CoxPHFitter().fit(dummies(frame), "day", "event", robust=True)
-    return [float(e) for e in fitted.standard_errors_]
+    return [float(b) for b in fitted.params_]
 
 
 def cox_sksurv(frame):

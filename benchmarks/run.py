@@ -78,10 +78,10 @@ def main() -> None:
             with console.status("Eight notebooks, two at a time, by the lab and by Papermill"):
                 rounds = max(3, asked.rounds // 2)
                 results["notebooks"] = notebooks.side_by_side(folder / "eight", 8, 2, rounds)
-    show(results)
     OUT.mkdir(exist_ok=True)
     path = OUT / f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}.json"
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    show(results)
     print(f"Saved as {os.path.relpath(path)}")
 
 

@@ -19,7 +19,7 @@ def constants(x: Floats) -> list[int]:
     """The positions of the columns of `x` [R, K] with one value only."""
     if not len(x):
         return list(range(x.shape[1]))
-    return [i for i in range(x.shape[1]) if x[:, i].min() == x[:, i].max()]
+    return np.flatnonzero(x.min(axis=0) == x.max(axis=0)).tolist()
 
 
 def redundant(information: Floats, total: Floats, names: Sequence[str]) -> dict[int, str]:

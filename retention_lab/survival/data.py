@@ -47,6 +47,7 @@ class SurvivalData:
     strata    R     code of the stratum, or None: one stratum
     cluster   R     code of the cluster (a customer with several rows), or None
     competing R     whether a competing event happened at `stop`, or None
+    pattern   R     rows of one code have the same `x`, or None: not known
     ========= ===== =====================================================================
 
     `coding` says how the columns `names` came about, `strata_names` what the codes of strata mean,
@@ -62,6 +63,7 @@ class SurvivalData:
     strata: Places | None = None
     cluster: Places | None = None
     competing: Bools | None = None
+    pattern: Places | None = None
     strata_names: tuple[str, ...] = ()
     strata_keys: tuple[str, ...] = ()
     coding: tuple[Coding, ...] = ()
@@ -79,6 +81,7 @@ class SurvivalData:
         strata: Any = None,
         cluster: Any = None,
         competing: Any = None,
+        pattern: Places | None = None,
         missing: Missing = "error",
         coding: Sequence[Coding] | None = None,
         strata_names: Sequence[str] | None = None,
@@ -136,8 +139,9 @@ class SurvivalData:
             stratum = None if stratum is None else stratum[kept]
             group = None if group is None else group[kept]
             other = None if other is None else other[kept]
+            pattern = None if pattern is None else pattern[kept]
         return cls(
-            names, begin, stop, happened, table, weights, stratum, group, other,
+            names, begin, stop, happened, table, weights, stratum, group, other, pattern,
             tuple(labels if strata_names is None else strata_names), tuple(strata_keys),
             tuple(Coding(c) for c in names) if coding is None else tuple(coding), notes,
         )  # fmt: skip
@@ -172,7 +176,7 @@ class SurvivalData:
         place = np.repeat(np.arange(self.rows), self.n)
         rows: dict[str, Any] = {
             f: None if getattr(self, f) is None else getattr(self, f)[place]
-            for f in ("start", "stop", "event", "x", "strata", "cluster", "competing")
+            for f in ("start", "stop", "event", "x", "strata", "cluster", "competing", "pattern")
         }
         return dataclasses.replace(self, n=np.ones(len(place), np.int64), **rows)
 

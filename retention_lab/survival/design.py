@@ -68,6 +68,7 @@ def design(
             if competing
             else None
         ),
+        pattern=rolled.cell,
         missing=missing,
         coding=coding,
         strata_names=labels,

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from retention_lab.survival.data import SurvivalData
+from retention_lab.survival.pooled import Patterns, Pooled, slots
 from retention_lab.survival.riskset import RiskSets, chunks
 from retention_lab.survival.ties import DeathSums, Ties, death_sums
 
@@ -39,20 +40,27 @@ class Problem:
     centre: Floats
     scale: Floats
     ties: Ties = "efron"
+    pooled: Pooled | None = None
 
     @classmethod
     def of(cls, data: SurvivalData, ties: Ties = "efron", risk: RiskSets | None = None) -> Problem:
         """Centre and scale are the mean and standard deviation of each covariate over all rows."""
         size = max(data.size, 1)
-        n = data.n.astype(np.float64)
-        centre = n @ data.x / size
+        risk = risk or RiskSets.of(data)
+        patterns = Patterns.of(data)
+        n = data.n.astype(np.float64) if patterns is None else patterns.n
+        x = data.x if patterns is None else patterns.x
+        centre = n @ x / size
         square = np.zeros(data.k)
-        for part in chunks(data.rows):
-            off = data.x[part] - centre
+        for part in chunks(len(x)):
+            off = x[part] - centre
             square += n[part] @ (off * off)
         scale = np.sqrt(square / size)
         scale[~(scale > 0)] = 1.0
-        return cls(data, risk or RiskSets.of(data), centre, scale, ties)
+        if patterns is None:
+            return cls(data, risk, centre, scale, ties)
+        pooled = Pooled.of(data, risk, patterns.code, (x - centre) / scale)
+        return cls(data, risk, centre, scale, ties, pooled)
 
     def standard(self, part: slice) -> Floats:
         """The rows of `part`, centred and scaled, [rows, K]."""
@@ -113,9 +121,13 @@ class State:
         inner = self.weight * self.hazards(weight)
         k = len(self.beta)
         found = np.zeros((k, k))
+        pooled = self.problem.pooled
+        if pooled is not None:
+            inner = np.bincount(pooled.code, inner, len(pooled.x)).astype(np.float64)
         negative = weight is not None and bool(np.any(weight < 0))
         root = inner if negative else np.sqrt(np.maximum(inner, 0.0))
-        for part, x in self.rows():
+        rows = self.rows() if pooled is None else [(slice(0, len(pooled.x)), pooled.x.copy())]
+        for part, x in rows:
             if negative:
                 found += (x * root[part, None]).T @ x
             else:
@@ -143,34 +155,13 @@ def likelihood(problem: Problem, beta: Floats, cubes: bool = False) -> State:
 
     Where something overflows the log-likelihood is -inf and no other number means anything.
     """
-    data, risk = problem.data, problem.risk
-    g, k = risk.times, data.k
-    weight = np.empty(data.rows)
-    eta_events = 0.0
-    main, events_x = np.zeros((2 * (g + 1), k + 1)), np.zeros((g + 1, k))
-    late = np.zeros((g + 1, k + 1))
-    after = [np.zeros((g + 1, k + 1)) for _ in risk.linger]
-    slot = np.where(data.event, risk.upto + g + 1, risk.upto)
+    risk, g = problem.risk, problem.risk.times
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for part in chunks(data.rows):
-            x = problem.standard(part)
-            eta = x @ beta
-            n = data.n[part]
-            weight[part] = w = n * np.exp(eta)
-            event = data.event[part]
-            eta_events += float(n[event] @ eta[event])
-            columns = np.concatenate([np.ones((len(x), 1)), x], axis=1)
-            _add(main, slot[part], w, columns)
-            _add(events_x, risk.upto[part][event], n[event], x[event])
-            if risk.before is not None:
-                _add(late, risk.before[part], w, columns)
-            for group, total in zip(risk.linger, after, strict=True):
-                mine = group.within(part)
-                here = group.row[mine]
-                w_after = weight[here] * group.factor[mine]
-                _add(total, group.begin[mine], w_after, columns[here - part.start])
+        added = _sums_of_rows if problem.pooled is None else _sums_of_patterns
+        weight, main, events_x, late, after = added(problem, beta)
+        eta_events = float(events_x[:g].sum(axis=0) @ beta)
         t = main[g + 1 : -1]
-        s = risk.tails(main[:g] + t - late[:g])
+        s = risk.tails(main[:g] + t - (0.0 if late is None else late[:g]))
         for group, total in zip(risk.linger, after, strict=True):
             s = s + group.multiplier[:, None] * risk.heads(total[:g])
         s0 = np.ascontiguousarray(s[:, 0])
@@ -182,6 +173,48 @@ def likelihood(problem: Problem, beta: Floats, cubes: bool = False) -> State:
             loglik = eta_events - float((risk.deaths * np.log(s0) + sums.log).sum())
         m1, u1 = s[:, 1:] * inverse, t[:, 1:] * inverse
     return State(problem, beta, weight, s0, m1, u1, events_x[:g], sums, loglik)
+
+
+Sums = tuple[Floats, Floats, Floats, Floats | None, list[Floats]]
+
+
+def _sums_of_rows(problem: Problem, beta: Floats) -> Sums:
+    """By row its weight; by event time and column the sums that enter, leave and linger."""
+    data, risk = problem.data, problem.risk
+    g, k = risk.times, data.k
+    weight = np.empty(data.rows)
+    main, events_x = np.zeros((2 * (g + 1), k + 1)), np.zeros((g + 1, k))
+    late = None if risk.before is None else np.zeros((g + 1, k + 1))
+    after = [np.zeros((g + 1, k + 1)) for _ in risk.linger]
+    slot = slots(data, risk)
+    for part in chunks(data.rows):
+        x = problem.standard(part)
+        n = data.n[part]
+        weight[part] = w = n * np.exp(x @ beta)
+        event = data.event[part]
+        columns = np.concatenate([np.ones((len(x), 1)), x], axis=1)
+        _add(main, slot[part], w, columns)
+        _add(events_x, risk.upto[part][event], n[event], x[event])
+        if risk.before is not None and late is not None:
+            _add(late, risk.before[part], w, columns)
+        for group, sums in zip(risk.linger, after, strict=True):
+            mine = group.within(part)
+            here = group.row[mine]
+            w_after = weight[here] * group.factor[mine]
+            _add(sums, group.begin[mine], w_after, columns[here - part.start])
+    return weight, main, events_x, late, after
+
+
+def _sums_of_patterns(problem: Problem, beta: Floats) -> Sums:
+    """The same from the counts by pattern."""
+    pooled = problem.pooled
+    assert pooled is not None
+    w = np.exp(pooled.x @ beta)
+    columns = np.concatenate([w[:, None], w[:, None] * pooled.x], axis=1)
+    weight = np.asarray(problem.data.n * w[pooled.code], np.float64)
+    late = None if pooled.entering is None else pooled.entering @ columns
+    after = [held @ columns for held in pooled.lingering]
+    return weight, pooled.leaving @ columns, pooled.events_x, late, after
 
 
 def _add(
