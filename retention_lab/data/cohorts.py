@@ -35,7 +35,10 @@ class Cohorts:
     revenue: Moments | None = None
 
     def save(self, folder: str | Path) -> None:
-        """Write ``lifetable.parquet`` and so on into `folder`."""
+        """Write ``lifetable.parquet`` and so on into `folder`, with all cells, small ones too.
+
+        Keep them where rows may be kept. A run folder has what `retention_lab.run.keep` leaves.
+        """
         for name, part in self._parts().items():
             part.save(Path(folder) / f"{name}.parquet")
 

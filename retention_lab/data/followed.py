@@ -17,6 +17,7 @@ from retention_lab.data.relations import (
     kind_of,
     known_id,
     known_time,
+    level,
     relations_of,
     split_columns,
     unit_id,
@@ -185,15 +186,21 @@ def _shared(source: Source, unit: str, events: str, ref: str) -> bool:
 
 
 def _several(spec: Spec, source: Source) -> dict[str, int]:
-    """Units with two levels or more, by column that is read from their first event."""
+    """Units with two levels or more, by column of `by` that is read from their first event.
+
+    Levels are those that are used, with the file's bins; a missing one does not count. What is a
+    covariate only describes the event, and may well differ between two of them.
+    """
     survival = checked(spec)
-    _, columns = split_columns(spec, source)
+    columns = [c for c in split_columns(spec, source)[1] if c in survival.by]
     if survival.first is None or not columns:
         return {}
     events = events_of(spec, source, survival.first, columns=columns)
-    differ = ", ".join(
-        f'min("c {i}") is distinct from max("c {i}") as d{i}' for i in range(len(columns))
-    )
+    levels = [
+        f"nullif({level(spec, source, c, quoted(f'c {i}'))}::varchar, '{MISSING_LEVEL}')"
+        for i, c in enumerate(columns)
+    ]
+    differ = ", ".join(f"count(distinct {text}) > 1 as d{i}" for i, text in enumerate(levels))
     sums = ", ".join(f"count(*) filter (d{i}) as n{i}" for i in range(len(columns)))
     (row,) = source.query(
         f"select {sums} from (select {differ} from ({events}) group by id)",

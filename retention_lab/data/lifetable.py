@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retention_lab.data import stored
 from retention_lab.data.codes import column_of, distinct, kind_of, tally, times_of
 from retention_lab.data.spells import TIMES, Cause, Counts, Floats, Spells
 from retention_lab.errors import DataError, counted, did_you_mean
 
-FORMAT = 1
 Places = npt.NDArray[np.intp]
 Levels = npt.NDArray[Any]
 
@@ -164,50 +164,26 @@ class LifeTable:
 
     def save(self, path: str | Path) -> None:
         """Write a Parquet file with a row for each row, which `load` reads to the last bit."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from retention_lab import __version__
-
-        columns: dict[str, Any] = {}
-        for key in self.keys:
-            text = kind_of(self.levels[key]) == "text"
-            values = pa.array(self.levels[key], pa.string() if text else pa.float64())
-            columns[f"key {key}"] = values.take(pa.array(self.cell))
-        columns |= {name: pa.array(getattr(self, name)) for name in _ROWS}
+        columns = stored.columns_of(self.keys, self.levels, self.cell)
+        columns |= {name: getattr(self, name) for name in _ROWS}
         content = {
-            "format": FORMAT,
             "keys": self.keys,
             "causes": self.causes,
             "definition": self.definition,
             "notes": dict(self.notes),
-            "version": __version__,
         }
-        table = pa.table(columns).replace_schema_metadata({"lifetable": json.dumps(content)})
-        pq.write_table(table, path)
+        stored.write(path, "lifetable", columns, content)
 
     @classmethod
     def load(cls, path: str | Path) -> LifeTable:
         """Read what `save` wrote; DataError for any other file."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a saved life table: {error}") from None
-        content = json.loads((table.schema.metadata or {}).get(b"lifetable", b"{}"))
-        if content.get("format") != FORMAT:
-            raise DataError(f"{path} is not a saved life table of format {FORMAT}")
-        try:
+        table, content = stored.read(path, "lifetable", "life table")
+        with stored.whole(path, "life table"):
             rows = {k: table[k].to_numpy().astype(t) for k, t in _ROWS.items()}
-            _, first = np.unique(rows["cell"], return_index=True)
             keys = tuple(content["keys"])
-            levels = {k: _read(table[f"key {k}"].take(pa.array(first))) for k in keys}
+            levels = stored.levels_of(table, keys, rows["cell"])
             causes, notes = tuple(content["causes"]), dict(content["notes"])
             return cls(keys, levels, causes, **rows, definition=content["definition"], notes=notes)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is a broken life table: {error!r}") from None
 
     def _known(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -290,16 +266,6 @@ def _compressed(
 def _added(*notes: Mapping[str, int]) -> dict[str, int]:
     codes = sorted({code for some in notes for code in some})
     return {code: sum(some.get(code, 0) for some in notes) for code in codes}
-
-
-def _read(column: Any) -> Levels:
-    """Levels of a saved key as they were: text as objects, numbers as float64."""
-    import pyarrow as pa
-
-    values = (
-        column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
-    )
-    return np.array(values, np.float64 if pa.types.is_floating(column.type) else object)
 
 
 def _check_alike(a: LifeTable, b: LifeTable) -> None:

@@ -51,6 +51,7 @@ def lives(plan: Plan) -> LifeTable:
     import numpy as np
 
     from retention_lab.data.lifetable import LifeTable
+    from retention_lab.data.sums import plain
 
     survival = checked(plan.spec)
     found = ask(plan, _counts(plan))
@@ -61,7 +62,7 @@ def lives(plan: Plan) -> LifeTable:
     notes |= {code: int(size[odd].sum()) for code, odd in out.items() if odd.any()}
     kept = stop > start
     names = (COHORT, *keys_of(plan.spec, survival))
-    split = {name: _plain(found[f"level {i}"])[kept] for i, name in enumerate(names)}
+    split = {name: plain(found[f"level {i}"])[kept] for i, name in enumerate(names)}
     return LifeTable.of(
         stop[kept],
         cause[kept],
@@ -141,16 +142,6 @@ def _counts(plan: Plan) -> str:
     )
 
 
-def _plain(values: Any) -> Any:
-    """Levels without a mask: a null is nan, or None."""
-    import numpy as np
-
-    masked = np.ma.asarray(values)
-    if masked.dtype.kind == "f":
-        return np.ma.filled(masked, np.nan)
-    return np.ma.filled(masked.astype(object), None)
-
-
 def saved(spec: Spec, paths: Sequence[Path]) -> LifeTable:
     """The life tables saved at `paths`, merged.
 
@@ -160,7 +151,17 @@ def saved(spec: Spec, paths: Sequence[Path]) -> LifeTable:
 
     if len({path.resolve() for path in paths}) < len(paths):
         raise DataError("data.lives names the same life table twice: its units would count twice")
-    whole = merge(*(LifeTable.load(path) for path in paths))
+    tables = [LifeTable.load(path) for path in paths]
+    for table in tables:
+        held = json.loads(table.definition or "{}").get("kept", {})
+        if held.get("dropped") or (held and len(tables) > 1):
+            lost = ", ".join(map(repr, held["dropped"] or held["pooled"]))
+            what = "is not split by" if held["dropped"] else "has small groups as one by"
+            raise DataError(
+                f"a saved life table {what} {lost}: the folder of a run keeps no small groups; "
+                "start from whole tables, as Cohorts.save writes them"
+            )
+    whole = merge(*tables)
     said, wanted = json.loads(whole.definition or "{}"), json.loads(definition(spec))
     # Which rows of the tables counted is known to the saved ones only.
     differ = [k for k in wanted if k != "events" and said.get(k) != wanted[k]]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from retention_lab.data import stored
 from retention_lab.errors import DataError, did_you_mean
 from retention_lab.experiment.needs import Column
 from retention_lab.experiment.spec import Cap
@@ -20,7 +21,6 @@ from retention_lab.experiment.spec import Cap
 if TYPE_CHECKING:
     from retention_lab.data.values import ValueCounts
 
-FORMAT = 1
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Pair = tuple[str, str]
@@ -125,6 +125,12 @@ class Moments:
         position = self._position(key)
         return self._rows([i for i, cell in enumerate(self.cells) if cell[position] <= level])
 
+    def of_size(self, least: int) -> Moments:
+        """The cells of `least` units or more, without the parts of the others."""
+        alone: dict[str, Any] = {"buckets": None, "values": {}, "ages": None}
+        kept = np.flatnonzero(self.size >= least).tolist()
+        return dataclasses.replace(self._rows(kept), **alone)
+
     def cell(self, *levels: str) -> int | None:
         """The position of the cell with these levels, or None."""
         return self.cells.index(levels) if levels in self.cells else None
@@ -132,30 +138,24 @@ class Moments:
     def save(self, path: str | Path) -> None:
         """Write a Parquet file, and one for each part; `load` reads all back to the last bit."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from retention_lab import __version__
 
         columns: dict[str, Any] = {
             f"key {k}": pa.array([c[i] for c in self.cells], pa.string())
             for i, k in enumerate(self.keys)
         }
-        columns["size"] = pa.array(self.size)
+        columns["size"] = self.size
         for name in ("n", "mean_x", "mean_y", "comoment"):
             flat = pa.array(np.ascontiguousarray(getattr(self, name)).ravel())
             columns[name] = pa.FixedSizeListArray.from_arrays(flat, max(len(self.pairs), 1))
         content = {
-            "format": FORMAT,
             "keys": self.keys,
             "pairs": self.pairs,
             "origin": dict(self.origin),
             "definition": self.definition,
             "faults": dict(self.faults),
             "without_arm": self.without_arm,
-            "version": __version__,
         }
-        table = pa.table(columns).replace_schema_metadata({"moments": json.dumps(content)})
-        pq.write_table(table, path)
+        stored.write(path, "moments", columns, content)
         for part, held in (("buckets", self.buckets), ("ages", self.ages)):
             if held is not None:
                 held.save(_beside(path, part))
@@ -165,21 +165,10 @@ class Moments:
     @classmethod
     def load(cls, path: str | Path) -> Moments:
         """Read what `save` wrote; DataError for any other file."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a saved reduction: {error}") from None
-        content = json.loads((table.schema.metadata or {}).get(b"moments", b"{}"))
-        if content.get("format") != FORMAT:
-            raise DataError(f"{path} is not a saved reduction of format {FORMAT}")
-        try:
+        table, content = stored.read(path, "moments", "reduction")
+        with stored.whole(path, "reduction"):
             found = cls._from(table, content)
             return dataclasses.replace(found, **cls._companions(path))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is a broken reduction: {error!r}") from None
 
     @classmethod
     def _companions(cls, path: str | Path) -> dict[str, Any]:

@@ -254,12 +254,12 @@ def _levels(spec: Spec, source: Source, own: Sequence[str], first: Sequence[str]
     place = {c: quoted(f"own {i}") for i, c in enumerate(own)}
     place |= {c: quoted(f"first {i}") for i, c in enumerate(first)}
     return [
-        made[k] if k in made and k not in place else _level(spec, source, k, place[k])
+        made[k] if k in made and k not in place else level(spec, source, k, place[k])
         for k in keys_of(spec, survival)
     ]
 
 
-def _level(spec: Spec, source: Source, column: str, place: str) -> str:
+def level(spec: Spec, source: Source, column: str, place: str) -> str:
     """SQL for a level: text, an interval of a number, or a covariate's number itself."""
     survival = checked(spec)
     bins = survival.bins.get(column)

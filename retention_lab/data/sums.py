@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,11 +12,11 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from retention_lab.data import stored
 from retention_lab.data.codes import distinct, joint, kind_of, times_of
 from retention_lab.data.source import Frame, Source, quoted
 from retention_lab.errors import DataError, counted, did_you_mean
 
-FORMAT = 1
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 Levels = npt.NDArray[Any]
@@ -68,7 +67,7 @@ class Sums:
     ) -> Self:
         """Add up rows of the same levels, kind and days, given as arrays of one shape."""
         arrays = {k: np.asarray(rows[k], np.float64) for k in ("first", "second", "total")}
-        levels = {k: _plain(v) for k, v in columns.items()}
+        levels = {k: plain(v) for k, v in columns.items()}
         cell, cells = distinct(levels, len(arrays["total"]))
         kind = np.asarray(rows["kind"], np.intp)
         return cls._compressed(cell, cells, kind, arrays, definition)
@@ -136,47 +135,19 @@ class Sums:
 
     def save(self, path: str | Path) -> None:
         """Write a Parquet file, which `load` reads to the last bit."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from retention_lab import __version__
-
-        columns: dict[str, Any] = {}
-        for key in self.keys:
-            text = kind_of(self.levels[key]) == "text"
-            values = pa.array(self.levels[key], pa.string() if text else pa.float64())
-            columns[f"key {key}"] = values.take(pa.array(self.cell))
-        columns |= {name: pa.array(getattr(self, name)) for name in _ROWS}
-        content = {
-            "format": FORMAT,
-            "kinds": self.KINDS,
-            "keys": self.keys,
-            "definition": self.definition,
-            "version": __version__,
-        }
-        table = pa.table(columns).replace_schema_metadata({"sums": json.dumps(content)})
-        pq.write_table(table, path)
+        columns = stored.columns_of(self.keys, self.levels, self.cell)
+        columns |= {name: getattr(self, name) for name in _ROWS}
+        content = {"kinds": self.KINDS, "keys": self.keys, "definition": self.definition}
+        stored.write(path, "sums", columns, content)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what `save` wrote; DataError for any other file."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a saved {cls.WHAT}: {error}") from None
-        content = json.loads((table.schema.metadata or {}).get(b"sums", b"{}"))
-        if (content.get("format"), content.get("kinds")) != (FORMAT, list(cls.KINDS)):
-            raise DataError(f"{path} is not a saved {cls.WHAT} of format {FORMAT}")
-        try:
+        table, content = stored.read(path, "sums", cls.WHAT, kinds=list(cls.KINDS))
+        with stored.whole(path, cls.WHAT):
             rows = {k: table[k].to_numpy().astype(t) for k, t in _ROWS.items()}
-            _, at = np.unique(rows["cell"], return_index=True)
-            levels = {k: _read(table[f"key {k}"].take(pa.array(at))) for k in content["keys"]}
+            levels = stored.levels_of(table, content["keys"], rows["cell"])
             return cls(tuple(levels), levels, **rows, definition=content["definition"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is a broken {cls.WHAT}: {error!r}") from None
 
     def _known(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -273,7 +244,7 @@ def fetch(source: Source, text: str) -> dict[str, Any]:
     return source.arrays(frame_of(source, text))
 
 
-def _plain(values: Any) -> Levels:
+def plain(values: Any) -> Levels:
     """Levels as the engine gave them, a missing one as None or nan."""
     if not np.ma.isMaskedArray(values):
         return np.asarray(values)
@@ -282,10 +253,3 @@ def _plain(values: Any) -> Levels:
     out = np.array(values.data, object)
     out[np.ma.getmaskarray(values)] = None
     return out
-
-
-def _read(column: Any) -> Levels:
-    """Levels of a saved key as they were: text as objects, numbers as float64."""
-    import pyarrow as pa
-
-    return np.array(column.to_pylist(), np.float64 if pa.types.is_floating(column.type) else object)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
+from retention_lab.data import stored
 from retention_lab.data.moments import Counts, Floats
 from retention_lab.data.source import Frame, Source
 from retention_lab.data.units import key
 from retention_lab.errors import DataError, did_you_mean
 
-FORMAT = 1
 BITS = 14
 SPLIT = float(2 ** (53 - BITS) + 1)
 WIDTH = 2.0 ** (1 - BITS)  # of a bin, relative to its values, at most
@@ -168,13 +167,7 @@ class ValueCounts:
 
     def save(self, path: str | Path) -> None:
         """Write one Parquet file; `load` reads it back to the last bit."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from retention_lab import __version__
-
         content = {
-            "format": FORMAT,
             "bits": BITS,
             "keys": self.keys,
             "column": self.column,
@@ -182,25 +175,16 @@ class ValueCounts:
             "missing": self.missing.tolist(),
             "not_finite": self.not_finite.tolist(),
             "definition": self.definition,
-            "version": __version__,
         }
-        table = pa.table({name: getattr(self, name) for name in _OF_BINS})
-        pq.write_table(table.replace_schema_metadata({"values": json.dumps(content)}), path)
+        stored.write(path, "values", {name: getattr(self, name) for name in _OF_BINS}, content)
 
     @classmethod
     def load(cls, path: str | Path) -> ValueCounts:
         """Read what `save` wrote; DataError for any other file."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a saved reduction: {error}") from None
-        content = json.loads((table.schema.metadata or {}).get(b"values", b"{}"))
-        if (content.get("format"), content.get("bits")) != (FORMAT, BITS):
-            raise DataError(f"{path} does not hold value counts of format {FORMAT}")
-        try:
+        table, content = stored.read(path, "values", "reduction")
+        if content.get("bits") != BITS:
+            raise DataError(f"{path} does not hold value counts of format {stored.FORMAT}")
+        with stored.whole(path, "reduction"):
             arrays: dict[str, Any] = {name: table[name].to_numpy().copy() for name in _OF_BINS}
             return cls(
                 keys=tuple(content["keys"]),
@@ -211,8 +195,6 @@ class ValueCounts:
                 definition=content["definition"],
                 **arrays,
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path} is a broken reduction: {error!r}") from None
 
     def _position(self, key: str) -> int:
         if key not in self.keys:

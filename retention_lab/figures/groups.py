@@ -9,7 +9,7 @@ from retention_lab.experiment.spec import Spec
 from retention_lab.figures.style import CONTROL, PALETTE, rows_of
 from retention_lab.results import Results, Row
 from retention_lab.texts import label
-from retention_lab.texts.lives import OTHER, bounds, level_label
+from retention_lab.texts.lives import OTHER, bounds, event_of, level_label
 
 MOST = 6  # groups in one panel
 
@@ -38,6 +38,33 @@ def survival_rows(
     return tuple(armed if segment is None and armed else rows)
 
 
+def has_competing(spec: Spec) -> bool:
+    """Whether the file names what may happen instead of the event."""
+    return spec.survival is not None and bool(spec.survival.competing)
+
+
+def came_rows(
+    results: Results | Iterable[Row], spec: Spec, segment: str | None = None
+) -> tuple[Row, ...]:
+    """The rows of the share that had the event, where other events may come first that first.
+
+    Rows of `survival`, to be read by `came`; of `cumulative_incidence` with competing events.
+    """
+    if not has_competing(spec):
+        return survival_rows(results, "survival", segment)
+    rows = survival_rows(results, "cumulative_incidence", segment)
+    return tuple(r for r in rows if r.term in (None, event_of(spec)))
+
+
+def came(r: Row) -> Row:
+    """The same row as the share that has had the event."""
+    if r.estimand != "survival":
+        return r
+    low, high = (None if e is None else 1 - e for e in (r.ci_high, r.ci_low))
+    estimate = None if r.estimate is None else 1 - r.estimate
+    return dataclasses.replace(r, estimate=estimate, ci_low=low, ci_high=high)
+
+
 def groups_of(
     results: Results | Iterable[Row],
     spec: Spec,
@@ -45,16 +72,17 @@ def groups_of(
     segment: str | None,
     language: str,
     most: int = MOST,
+    term: str | None = None,
 ) -> tuple[tuple[Shown, ...], int]:
     """At most `most` groups that have an estimate, the largest, and how many there are in all.
 
     The control is first, else the largest group; cohorts are in the order of time. The first of
-    several is grey.
+    several is grey. `term` keeps the rows of one outcome.
     """
     rows = rows_of(results)
     found: dict[str, list[Row]] = {}
     for r in survival_rows(rows, estimand, segment):
-        if r.estimate is not None:
+        if r.estimate is not None and term in (None, r.term):
             found.setdefault(_key(r), []).append(r)
     sizes = sizes_of(rows, segment)
     size = {name: sizes.get(name) or max((r.n or 0) for r in own) for name, own in found.items()}

@@ -22,11 +22,11 @@ from retention_lab.figures.chart import (
     top_of,
 )
 from retention_lab.figures.forest import Pair, strokes, write
-from retention_lab.figures.groups import Shown, groups_of, survival_rows
+from retention_lab.figures.groups import Shown, came, came_rows, groups_of, survival_rows
 from retention_lab.figures.style import INK, PALETTE, SMALL, fit, new_axes, theme
 from retention_lab.results import Results, Row
 from retention_lab.texts import say
-from retention_lab.texts.lives import bounds, deed, month_text, split_label
+from retention_lab.texts.lives import bounds, cut_month, deed, month_text, split_label
 from retention_lab.texts.numbers import measure, number
 
 if TYPE_CHECKING:
@@ -75,26 +75,28 @@ def hazard_plot(
     return axes if ax is not None else fit(axes)
 
 
-def early(results: Results | Iterable[Row], day: int = CLIFF) -> tuple[float, int] | None:
+def early(
+    results: Results | Iterable[Row], spec: Spec, day: int = CLIFF
+) -> tuple[float, int] | None:
     """The share of everyone's events that came up to `day`, and the last day that is known.
 
     None where the curve ends there, or no event has come.
     """
-    rows = survival_rows(results, "survival")
+    rows = [came(r) for r in came_rows(results, spec)]
     known = [r for r in rows if r.estimate is not None and r.arm is None]
     known.sort(key=lambda r: bounds(r.at))
     before = [r for r in known if bounds(r.at)[1] <= day]
     if not known or known[-1] in before:
         return None
-    all_of_them = 1 - (known[-1].estimate or 0.0)
+    all_of_them = known[-1].estimate or 0.0
     if all_of_them <= 0:
         return None
-    by_then = 1 - (before[-1].estimate or 0.0) if before else 0.0
+    by_then = (before[-1].estimate or 0.0) if before else 0.0
     return by_then / all_of_them, bounds(known[-1].at)[1]
 
 
 def _cliff(rows: Sequence[Row], spec: Spec, segment: str | None, language: str) -> str:
-    found = early(rows) if segment is None else None
+    found = early(rows, spec) if segment is None else None
     if found is None:
         return say(language, "figure.cliff_plain", day=CLIFF)
     share, last = found
@@ -151,13 +153,16 @@ def share_plot(
 ) -> Axes:
     """The share of each month's revenue that came from returning customers, the last 24 months.
 
-    Without `ax`, a new pyplot figure is made.
+    A last month that is not complete is named below the title. Without `ax`, a new pyplot figure is
+    made.
     """
     rows = [r for r in survival_rows(results, "returning_revenue_share") if r.estimate is not None]
     rows = sorted(rows, key=lambda r: r.at or "")[-MOST_MONTHS:]
     axes = ax if ax is not None else new_axes()
     with theme():
-        y = titled(axes, say(language, "figure.returning"))
+        cut = cut_month(spec, rows[-1].at, language) if rows else ""
+        remark = say(language, "figure.returning_cut", month=cut) if cut else ""
+        y = titled(axes, say(language, "figure.returning"), remark)
         if not rows:
             y = nothing(axes, y, language)
         else:

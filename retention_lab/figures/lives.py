@@ -22,17 +22,18 @@ from retention_lab.figures.chart import (
     top_of,
 )
 from retention_lab.figures.forest import EMS, Pair, strokes, write
-from retention_lab.figures.groups import Shown, groups_of
+from retention_lab.figures.groups import Shown, came, groups_of, has_competing
 from retention_lab.figures.style import FONT, MUTED, SMALL, ems, fit, new_axes, theme
 from retention_lab.results import Results, Row
 from retention_lab.texts import say
-from retention_lab.texts.lives import bounds, cause_label, deed, split_label
-from retention_lab.texts.numbers import DASH, measure, number
+from retention_lab.texts.lives import bounds, cause_label, deed, event_of, split_label
+from retention_lab.texts.numbers import DASH, NBSP, measure, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 8.0  # lines of text
+NAMES = 0.045  # between the last number at risk and the names of groups, in parts of the width
 MILESTONES = (30, 90, 180, 365)
 Curve = Callable[[Row], tuple[float, float | None, float | None]]
 
@@ -47,15 +48,16 @@ def survival_plot(
     """The share of customers that has had the event by every day, with the number at risk.
 
     Everyone, or every arm; with `segment` its groups, the six largest. Rising curves: one minus
-    the survival. Without `ax`, a new pyplot figure is made.
+    the survival, or where the file names competing events the share that had this one first.
+    Without `ax`, a new pyplot figure is made.
     """
     words = {"deed": deed(spec, language), "segment": split_label(spec, segment, language)}
-    key = "figure.lives_by" if segment else "figure.lives"
-    title = say(language, key, **words)
-    shown = measure("level", "proportion")
-    return _curves(
-        results, spec, "survival", segment, language, ax, title, _risen, shown.axis, 100.0, 1.0
+    first, estimand = (
+        ("_first", "cumulative_incidence") if has_competing(spec) else ("", "survival")
     )
+    title = say(language, f"figure.lives{first}{'_by' if segment else ''}", **words)
+    axis = measure("level", "proportion").axis
+    return _curves(results, spec, estimand, segment, language, ax, title, _risen, axis, 100.0, 1.0)
 
 
 def repeat_plot(
@@ -84,8 +86,7 @@ def repeat_plot(
 
 
 def _risen(r: Row) -> tuple[float, float | None, float | None]:
-    low, high = (None if e is None else 1 - e for e in (r.ci_high, r.ci_low))
-    return 1 - (r.estimate or 0.0), low, high
+    return _plain(came(r))
 
 
 def _plain(r: Row) -> tuple[float, float | None, float | None]:
@@ -105,7 +106,8 @@ def _curves(
     factor: float,
     most: float | None,
 ) -> Axes:
-    groups, many = groups_of(results, spec, estimand, segment, language)
+    term = event_of(spec) if estimand == "cumulative_incidence" else None
+    groups, many = groups_of(results, spec, estimand, segment, language, term=term)
     axes = ax if ax is not None else new_axes()
     remark = ""
     if many > len(groups):
@@ -126,7 +128,7 @@ def _curves(
             else:
                 ends = [(_end(g, curve), g.label, g.colour) for g in groups]
                 end_labels(axes, chart, ends)
-            if estimand == "survival":
+            if estimand != "mean_cumulative":
                 y = _at_risk(axes, chart, groups, ticks, y, language)
         axes.set_ylim(y + 0.1, 0)
     return axes if ax is not None else fit(axes)
@@ -199,22 +201,29 @@ def _at_risk(
     y: float,
     language: str,
 ) -> float:
-    """Customers who are still observed and have not had the event, by group and day."""
+    """Customers who are still observed and have not had the event, by group and day.
+
+    The names of groups stand at the right; on lines of their own where one is too long for that.
+    """
+    beside = chart.right + NAMES
+    fits = all(shortened(g.label, 1 - beside).replace(NBSP, " ") == g.label for g in groups)
     write(ax, 0, y + 0.5, say(language, "figure.at_risk"), color=MUTED, fontsize=SMALL)
     y += 1.0
     for group in groups:
         if group.label:
             dash = [((0.0, y + 0.45), (0.03, y + 0.45))]
             strokes(ax, dash, colors=group.colour, lw=2.6, zorder=4)
+            if fits:
+                write(ax, beside, y + 0.45, group.label, fontsize=SMALL)
+            else:
+                write(ax, 0.045, y + 0.45, shortened(group.label, 0.95), fontsize=SMALL)
+                y += 0.85
         for day in ticks:
             style: dict[str, Any] = {"ha": "center", "fontsize": SMALL, "gid": "tick"}
             text = _n_at(group, day)
             half = ems(text) * SMALL / FONT / EMS / 2
             x = min(max(chart.x(day), 0.065), chart.right + 0.01 - half)
             write(ax, x, y + 0.45, text, **style)
-        if group.label:
-            text = shortened(group.label, 1 - chart.right - 0.025)
-            write(ax, chart.right + 0.025, y + 0.45, text, fontsize=SMALL)
         y += 0.9
     return y + 0.2
 

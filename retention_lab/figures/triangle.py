@@ -26,7 +26,7 @@ from retention_lab.figures.style import (
     wrap,
 )
 from retention_lab.results import Results, Row
-from retention_lab.texts import note_code, say
+from retention_lab.texts import note_code, note_text, say
 from retention_lab.texts.lives import OTHER, bounds, level_label, split_label
 from retention_lab.texts.numbers import DASH, number
 
@@ -192,6 +192,8 @@ def _notes(ax: Axes, y: float, found: Triangle, spec: Spec, hidden: bool, langua
     said = [say(language, "figure.triangle_empty")]
     if hidden:
         said.append(say(language, "figure.triangle_hatched", n=spec.privacy.min_cell))
+    cells = [r for _, line in found.lines for r in line.values() if r.estimate is not None]
+    said += dict.fromkeys(note_text(r.note, language) for r in cells if r.note)
     if found.hidden_ages:
         said.append(say(language, "figure.triangle_ages", n=len(found.ages)))
     if found.hidden_lines:

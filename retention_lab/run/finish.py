@@ -29,7 +29,8 @@ def finish(
     """Write everything that a run leaves behind, and return its folder.
 
     `reduction` is what the results rest on; an experiment with a survival section gives `cohorts`
-    as well. A Cox `model` goes into the folder as numbers, and is registered with the record.
+    as well, of which the folder keeps no cell of fewer than `privacy.min_cell` customers: see
+    `kept`. A Cox `model` goes into the folder as numbers, and is registered with the record.
     An empty `run_dir` makes ``reports/<name>/<time>/``. A notebook run by hand is finished here;
     one that the command line runs is closed, and recorded in MLflow, by the runner.
     Raises RunError where the folder cannot be written.
@@ -40,7 +41,7 @@ def finish(
 
     folder = open_run(plan, run_dir)
     results.save(folder)
-    _save(folder, reduction, cohorts, model)
+    _save(plan, folder, reduction, cohorts, model)
     languages = ("en", "zh")
     reasons = verdict.reasons
     texts = {x: [reason_text(r, plan.spec, x, reasons) for r in reasons] for x in languages}
@@ -52,14 +53,22 @@ def finish(
 
 
 def _save(
-    folder: Path, reduction: Moments | Cohorts, cohorts: Cohorts | None, model: Fitted | None
+    plan: Plan,
+    folder: Path,
+    reduction: Moments | Cohorts,
+    cohorts: Cohorts | None,
+    model: Fitted | None,
 ) -> None:
     """Write the reductions, and the model as numbers."""
     from retention_lab.data.cohorts import Cohorts
 
     followed = reduction if isinstance(reduction, Cohorts) else cohorts
     if followed is not None:
-        followed.save(folder)
+        from retention_lab.run.keep import kept
+
+        large = kept(plan, followed)
+        if large is not None:
+            large.save(folder)
     if not isinstance(reduction, Cohorts):
         reduction.save(folder / "moments.parquet")
     if model is not None and model.model is not None:

@@ -29,12 +29,21 @@ TERMS = (
     "gray",
     "log_hazard_ratio",
     "log_rate_ratio",
+    "incidence_difference",
     "discrete_log_hazard_ratio",
     "log_subdistribution_hazard_ratio",
     "proportionality",
 )
 # Estimands with one or few days, which stand in the name; of others a day is a point of a curve.
-FEW_DAYS = ("rmst", "rmst_difference", "rmst_ratio", "survival_difference", "equal_means")
+FEW_DAYS = (
+    "rmst",
+    "rmst_difference",
+    "rmst_ratio",
+    "survival_difference",
+    "incidence_difference",
+    "mean_cumulative_difference",
+    "equal_means",
+)
 UNSAFE = re.compile(r"[^\w \-.]")
 TAKEN = re.compile(r"^\.+$|\.(se|ci_low|ci_high|p)$|^\s|\s$|^$")
 LONGEST_SUFFIX = len(".ci_high")

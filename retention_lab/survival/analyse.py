@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from retention_lab.data.activity import LATE
 from retention_lab.data.cohorts import Cohorts
 from retention_lab.data.lifetable import LifeTable
 from retention_lab.errors import DataError
 from retention_lab.experiment.plan import Plan
+from retention_lab.experiment.sections import EVENT
 from retention_lab.experiment.spec import Spec, hours
 from retention_lab.multiplicity import holm
 from retention_lab.results import Results, Row
@@ -17,6 +19,11 @@ from retention_lab.survival.model_rows import Fitted, fitted, model_rows, refuse
 from retention_lab.survival.return_rows import repeat_rows, retention_rows, revenue_rows
 from retention_lab.survival.views import Group, Small, pooled, small_levels, views
 
+RATIOS = (
+    "log_hazard_ratio",
+    "discrete_log_hazard_ratio",
+    "log_subdistribution_hazard_ratio",
+)
 OTHER_ROWS = "rows_not_counted"  # by the file's own `where`: nothing that is missing
 
 
@@ -32,6 +39,7 @@ def asked_of(spec: Spec) -> Asked:
         tau=tau,
         alpha=spec.inference.alpha,
         min_cell=spec.privacy.min_cell,
+        start=0 if survival.own_day == EVENT else 1,
     )
 
 
@@ -87,6 +95,23 @@ def analyse_cohorts(plan: Plan, cohorts: Cohorts, model: Fitted | None = None) -
     return Results.of(_adjusted(spec, rows))
 
 
+def _family(row: Row) -> tuple[str | None, ...] | None:
+    """What a row's test is adjusted with; None where it is no test of a difference.
+
+    Comparisons of one estimand and day among the groups of a key; ratios of one model among the
+    levels of a covariate, or the groups of a key; tests over all groups among the keys.
+    """
+    if row.estimand in RATIOS and row.term is not None:
+        return row.estimand, row.term.partition("=")[0]
+    if row.estimand == "log_rate_ratio":
+        return row.estimand, row.segment
+    if row.estimand in ("log_rank", "gray"):
+        return row.estimand, row.term
+    if row.estimand == "equal_means":
+        return (row.estimand,)
+    return None if row.baseline is None else (row.estimand, row.segment, row.at, row.term)
+
+
 def _pooled(plan: Plan, cohorts: Cohorts) -> tuple[LifeTable, Small]:
     """The life table with its small levels as one, and which these are."""
     spec = plan.spec
@@ -100,16 +125,20 @@ def _left_out(asked: Asked, cohorts: Cohorts) -> Iterator[Row]:
         if code.startswith(OTHER_ROWS):
             continue
         yield asked.row("left_out", term=code, estimate=float(count), n=count)
+    late = cohorts.activity.rows(LATE)[3].sum() if cohorts.activity is not None else 0
+    if late:
+        # They count in curves, but in no triangle: see `Triangle.left_out`.
+        yield asked.row("left_out", term=LATE, estimate=float(late), n=int(late))
 
 
 def _adjusted(spec: Spec, rows: list[Row]) -> list[Row]:
-    """Fill `p_adjusted` by Holm: comparisons of one estimand and day among the groups of a key."""
+    """Fill `p_adjusted` by Holm within each family of tests."""
     if spec.inference.correction == "none":
         return rows
     families: dict[tuple[str | None, ...], list[int]] = {}
     for i, r in enumerate(rows):
-        if r.baseline is not None:
-            families.setdefault((r.estimand, r.segment, r.at, r.term), []).append(i)
+        if (family := _family(r)) is not None:
+            families.setdefault(family, []).append(i)
     out = list(rows)
     for members in families.values():
         for i, p in zip(members, holm([rows[i].p_value for i in members]), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ class Baseline:
     """One stratum's cumulative hazard of a row whose covariates are the fit's `centre`.
 
     ======== ===== ===================================================================
-    time     G     event times, ascending
+    time     G     event times, ascending; or the days on which it is known
     hazard   G     cumulative hazard up to and including the time
     variance G     its variance if the coefficients were known
     slope    G x K sum of (mean of x over those at risk, less `centre`) x its increments
@@ -39,6 +40,24 @@ class Baseline:
     def before(self, times: Floats) -> npt.NDArray[np.intp]:
         """How many event times are at or before each of `times`."""
         return np.searchsorted(self.time, times, side="right")
+
+    def on(self, days: Sequence[float]) -> Baseline:
+        """The same with steps on `days` only, up to the last of them that was seen."""
+        given = np.unique(np.asarray(days, np.float64))
+        at = given[given <= self.end]
+        place = self.before(at)
+
+        def then(values: Floats) -> Floats:
+            return np.concatenate([np.zeros((1, *values.shape[1:])), values])[place]
+
+        return Baseline(
+            stratum=self.stratum,
+            time=at,
+            hazard=then(self.hazard),
+            variance=then(self.variance),
+            slope=then(self.slope),
+            end=float(at.max(initial=-np.inf)),
+        )
 
 
 def baselines(

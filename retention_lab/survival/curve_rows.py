@@ -18,7 +18,7 @@ from retention_lab.survival.gray import gray
 from retention_lab.survival.intervals import Estimate, wilson
 from retention_lab.survival.logrank import GroupTest, logrank
 from retention_lab.survival.steps import Steps, steps
-from retention_lab.survival.views import Group, View, at_risk_on
+from retention_lab.survival.views import Group, Span, View, at_risk_on, span
 
 MILESTONES = (30, 60, 90, 180, 365)
 QUANTILES = (0.25, 0.5, 0.75)
@@ -29,11 +29,17 @@ AREA = "area under Kaplan-Meier"
 WILSON = "events per customer at risk and day, Wilson interval"
 NOTHING_YET = "no_event_yet: in one of the groups nothing has happened, so there is no error"
 INCIDENCE = "Aalen-Johansen, log-log interval"
+CENSORED = ", competing events censored"
+NOT_SEEN = "not_seen_from_origin: customers were followed from day {day} on only"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
-    """What the file fixes beforehand: the event's name, days, alpha and the least group shown."""
+    """What the file fixes beforehand: the event's name, days, alpha and the least group shown.
+
+    `start` is the first day on which the event can happen: 0 where one on the origin's own day
+    counts.
+    """
 
     event: str
     causes: tuple[str, ...]
@@ -41,11 +47,30 @@ class Asked:
     tau: int
     alpha: float
     min_cell: int
+    start: int = 1
 
     @property
     def milestones(self) -> tuple[int, ...]:
-        """Days at which groups are compared."""
+        """The milestones within the horizon."""
         return tuple(d for d in MILESTONES if d <= self.horizon)
+
+    @property
+    def days(self) -> tuple[int, ...]:
+        """Days at which groups are compared: the milestones and `tau`."""
+        return tuple(sorted({*self.milestones, self.tau}))
+
+    @property
+    def competes(self) -> bool:
+        """Whether something else may come first, so that shares are cumulative incidences."""
+        return len(self.causes) > 1
+
+    @property
+    def suppressed(self) -> str:
+        return f"suppressed: fewer than {self.min_cell} customers"
+
+    def km(self, method: str) -> str:
+        """`method`, with what Kaplan and Meier's curve makes of competing events."""
+        return method + CENSORED if self.competes else method
 
     def name(self, cause: str) -> str:
         """The name of a cause as the file has it."""
@@ -59,25 +84,49 @@ def group_rows(asked: Asked, group: Group) -> Iterator[Row]:
     """All that is said of one group: its size, curve, quantiles, hazard, mean and causes."""
     n = group.life.size
     if n < asked.min_cell:
-        note = f"suppressed: fewer than {asked.min_cell} customers"
+        note = asked.suppressed
         if not n and group.arm is not None:
             note = "absent: no customer of this arm was followed"
         yield asked.row("customers", **group.place, note=note)
         return
     yield asked.row("customers", **group.place, estimate=float(n), n=n)
-    found = steps(group.life)
+    found, days = steps(group.life), span_of(asked, group)
+    if days.late:
+        yield from _late(asked, group, days, n)
+        yield from _hazard(asked, found, group)
+        return
     curve = kaplan_meier(found, alpha=asked.alpha)
-    here = {**group.place, "method": KM}
-    yield from _points(asked, "survival", curve.at(_days(asked, group, found, 1)), here)
-    yield from _quantiles(asked, curve, group, n)
+    here = {**group.place, "method": asked.km(KM)}
+    told = _days(asked, group, found, 1, days)
+    yield from _points(asked, "survival", curve.at(told), here)
+    yield from _quantiles(asked, _up_to(found, days.last), days, group, n)
     yield from _hazard(asked, found, group)
-    yield _mean(asked, found, group)
+    yield _mean(asked, found, days, group)
     if len(group.life.causes) > 1:
         for k, cause in enumerate(group.life.causes, 1):
             share = competing.cumulative_incidence(found, k, alpha=asked.alpha)
             here = {**group.place, "method": INCIDENCE, "term": asked.name(cause)}
-            points = share.at(_days(asked, group, found, k))
+            points = share.at(_days(asked, group, found, k, days))
             yield from _points(asked, "cumulative_incidence", points, here)
+
+
+def span_of(asked: Asked, group: Group) -> Span:
+    """The days of a group's curve."""
+    at_risk = at_risk_on(group.life, np.arange(asked.start, asked.horizon + 2))
+    return span(at_risk, asked.start, asked.min_cell, group.hidden)
+
+
+def _late(asked: Asked, group: Group, days: Span, n: int) -> Iterator[Row]:
+    """What cannot be told of a group that was not followed from the origin, with the reason."""
+    where: dict[str, Any] = {**group.place, "n": n, "note": NOT_SEEN.format(day=days.first)}
+    yield asked.row("survival", method=asked.km(KM), **where)
+    for p in QUANTILES:
+        yield asked.row("survival_quantile", term=f"{p:g}", method=_quantile_method(asked), **where)
+    yield asked.row("rmst", at=str(asked.tau), method=asked.km(AREA), **where)
+    if asked.competes:
+        for cause in group.life.causes:
+            said = {"term": asked.name(cause), "method": INCIDENCE}
+            yield asked.row("cumulative_incidence", **said, **where)
 
 
 def compared(asked: Asked, view: View) -> Iterator[Row]:
@@ -109,12 +158,19 @@ def group_tests(
             yield _test(asked, "gray", found, place, asked.name(cause), "Gray's test")
 
 
-def _days(asked: Asked, group: Group, found: Steps, cause: int) -> np.ndarray[Any, Any]:
-    """The days of a curve: those with an event, and milestones, while enough are at risk."""
+def _days(asked: Asked, group: Group, found: Steps, cause: int, seen: Span) -> np.ndarray[Any, Any]:
+    """The days of a curve: those with an event, and those compared, while enough are at risk."""
     own = found.time[found.happened(cause) > 0]
-    days = np.union1d(own, np.array(asked.milestones, np.float64))
-    days = days[(days <= asked.horizon) & (found.at_risk_at(days) >= asked.min_cell)]
+    days = np.union1d(own, np.array(asked.days, np.float64))
+    days = days[(days <= min(asked.horizon, seen.last))]
+    days = days[at_risk_on(group.life, days.astype(np.int64)) >= asked.min_cell]
     return days[[int(d) not in group.hidden for d in days]]
+
+
+def _up_to(found: Steps, last: float) -> Steps:
+    """The steps up to day `last`: of what comes later nothing can follow from them."""
+    kept = found.time <= last
+    return Steps(found.time[kept], found.at_risk[kept], found.events[kept], found.censored[kept])
 
 
 def _points(asked: Asked, estimand: str, points: Points, here: dict[str, Any]) -> Iterator[Row]:
@@ -129,28 +185,45 @@ def _points(asked: Asked, estimand: str, points: Points, here: dict[str, Any]) -
         yield asked.row(estimand, at=f"{day:g}", n=n, **numbers, note=points.notes[i], **here)
 
 
-def _quantiles(asked: Asked, curve: curves.Curve, group: Group, n: int) -> Iterator[Row]:
-    found = curve.quantiles(QUANTILES)
-    for p, time, low, high in zip(found.p, found.time, found.low, found.high, strict=True):
+def _quantiles(asked: Asked, found: Steps, days: Span, group: Group, n: int) -> Iterator[Row]:
+    """Days until a share has had the event, of the steps `found` that may be shown."""
+    curve = kaplan_meier(found, alpha=asked.alpha)
+    if asked.competes:
+        share = competing.cumulative_incidence(found, 1, alpha=asked.alpha)
+        ends = (1.0 - share.high, 1.0 - share.low)
+        parts = (1.0 - share.incidence, share.std_error, *ends)
+        curve = curves.Curve(found, *parts, share.kind, asked.alpha)
+    at = curve.quantiles(QUANTILES)
+    short = days.last < asked.horizon
+    none = asked.suppressed if short else "not_reached: fewer had the event by the horizon"
+    for p, time, low, high in zip(at.p, at.time, at.low, at.high, strict=True):
+        where: dict[str, Any] = {**group.place, "n": n, "method": _quantile_method(asked)}
+        where["term"] = f"{p:g}"
         value = _number(time) if time <= asked.horizon else None
-        note = None if value is not None else "not_reached: fewer had the event by the horizon"
-        ends = {"ci_low": _number(low), "ci_high": _number(high)} if value is not None else {}
-        said = "Kaplan-Meier, Brookmeyer-Crowley interval"
-        where: dict[str, Any] = {**group.place, "term": f"{p:g}", "n": n, "method": said}
-        yield asked.row("survival_quantile", estimate=value, **ends, note=note, **where)
+        if value is None:
+            yield asked.row("survival_quantile", note=none, **where)
+            continue
+        limits = {"ci_low": _number(low), "ci_high": _number(high)}
+        yield asked.row("survival_quantile", estimate=value, **limits, **where)
+
+
+def _quantile_method(asked: Asked) -> str:
+    if asked.competes:
+        return "Aalen-Johansen, day by which the share had the event first, interval by inversion"
+    return "Kaplan-Meier, Brookmeyer-Crowley interval"
 
 
 def _hazard(asked: Asked, found: Steps, group: Group) -> Iterator[Row]:
     """Events per customer and day, by day up to a horizon of `BINS`, else by week."""
     width = 1 if asked.horizon <= BINS else 7
-    every = np.arange(1, asked.horizon + 1)
+    every = np.arange(asked.start, asked.horizon + 1)
     begin = every[::width]
     at_risk = at_risk_on(group.life, every)
     before = np.append(0, np.cumsum(found.happened(1)))
     until = before[np.searchsorted(found.time, np.append(begin, asked.horizon + 1))]
-    events, days = np.diff(until), np.add.reduceat(at_risk, begin - 1)
+    events, days = np.diff(until), np.add.reduceat(at_risk, begin - asked.start)
     few = (at_risk < asked.min_cell) | np.isin(every, list(group.hidden))
-    few = np.logical_or.reduceat(few, begin - 1)
+    few = np.logical_or.reduceat(few, begin - asked.start)
     low, high = wilson(events, days, asked.alpha)
     for i in np.flatnonzero(~few):
         first, last = int(begin[i]), min(int(begin[i]) + width - 1, asked.horizon)
@@ -158,54 +231,85 @@ def _hazard(asked: Asked, found: Steps, group: Group) -> Iterator[Row]:
             "estimate": float(events[i] / days[i]),
             "ci_low": float(low[i]),
             "ci_high": float(high[i]),
-            "n": int(at_risk[first - 1]),
+            "n": int(at_risk[first - asked.start]),
         }
         at = f"{first}-{last}"
         yield asked.row("hazard", at=at, **numbers, method=WILSON, **group.place)
 
 
-def _mean(asked: Asked, found: Steps, group: Group) -> Row:
-    n, where = group.life.size, {"at": str(asked.tau), "method": AREA, **group.place}
-    limit = rmst.largest_tau({"": found})
-    if asked.tau > limit:
-        return asked.row("rmst", n=n, note=_beyond(asked, limit), **where)
+def _mean(asked: Asked, found: Steps, days: Span, group: Group) -> Row:
+    n, where = group.life.size, {"at": str(asked.tau), "method": asked.km(AREA), **group.place}
+    none = _no_mean(asked, rmst.largest_tau({"": found}), days.last)
+    if none is not None:
+        return asked.row("rmst", n=n, note=none, **where)
     return asked.row("rmst", n=n, **_numbers(rmst.rmst(found, asked.tau, asked.alpha)), **where)
 
 
 def _against(asked: Asked, group: Group, reference: Group, one: Steps, two: Steps) -> Iterator[Row]:
+    """A group against its reference; where events compete, the event's incidence by tau first."""
     where: dict[str, Any] = {**group.place, "baseline": reference.name}
     where |= {"n": group.life.size, "n_baseline": reference.life.size}
-    at = {"at": str(asked.tau), "method": AREA}
-    limit = rmst.largest_tau({"one": one, "two": two})
-    if asked.tau > limit:
+    spans = [span_of(asked, g) for g in (group, reference)]
+    if any(s.late for s in spans):
+        yield from _late_against(asked, group.life.causes, spans, where)
+        return
+    hidden, last = group.hidden | reference.hidden, min(s.last for s in spans)
+    seen = [d for d in asked.days if d not in hidden and d <= last]
+    days = [d for d in seen if _enough(asked, d, one, two)]
+    if asked.competes:
+        yield from _incidences(asked, group.life.causes, days, (one, two), where)
+    at = {"at": str(asked.tau), "method": asked.km(AREA)}
+    none = _no_mean(asked, rmst.largest_tau({"one": one, "two": two}), last)
+    if none is not None:
         for estimand in ("rmst_difference", "rmst_ratio"):
-            yield asked.row(estimand, note=_beyond(asked, limit), **at, **where)
+            yield asked.row(estimand, note=none, **at, **where)
     else:
         arm, base = (rmst.rmst(s, asked.tau, asked.alpha) for s in (one, two))
         gap = sound(rmst.difference(arm, base, asked.alpha), arm.std_error, base.std_error)
         over = sound(rmst.ratio(arm, base, asked.alpha), arm.std_error, base.std_error)
         yield asked.row("rmst_difference", **_numbers(gap), **at, **where)
         yield asked.row("rmst_ratio", **_numbers(over), **at, **where)
-    hidden = group.hidden | reference.hidden
-    days = [d for d in asked.milestones if d not in hidden and _enough(asked, d, one, two)]
     first, second = (kaplan_meier(s, alpha=asked.alpha) for s in (one, two))
     gaps = curves.difference_at(first, second, days, asked.alpha)
     u, v = (c.at(days).std_error for c in (first, second))
     for i, day in enumerate(days):
         numbers = _numbers(sound(gaps[i], u[i], v[i]))
-        said = {"at": str(day), "method": "Kaplan-Meier, Greenwood"}
+        said = {"at": str(day), "method": asked.km("Kaplan-Meier, Greenwood")}
         yield asked.row("survival_difference", **numbers, **said, **where)
-    if len(group.life.causes) > 1:
-        for k, cause in enumerate(group.life.causes, 1):
-            ours, theirs = (
-                competing.cumulative_incidence(s, k, alpha=asked.alpha) for s in (one, two)
-            )
-            gaps = competing.difference_at(ours, theirs, days, asked.alpha)
-            u, v = (c.at(days).std_error for c in (ours, theirs))
-            for i, day in enumerate(days):
-                numbers = _numbers(sound(gaps[i], u[i], v[i]))
-                said = {"at": str(day), "method": "Aalen-Johansen", "term": asked.name(cause)}
-                yield asked.row("incidence_difference", **numbers, **said, **where)
+
+
+def _incidences(
+    asked: Asked,
+    causes: Sequence[str],
+    days: Sequence[int],
+    both: tuple[Steps, Steps],
+    where: dict[str, Any],
+) -> Iterator[Row]:
+    """Differences in the share for whom each cause came first; day tau before the others."""
+    order = sorted(days, key=lambda d: (d != asked.tau, d))
+    for k, cause in enumerate(causes, 1):
+        ours, theirs = (competing.cumulative_incidence(s, k, alpha=asked.alpha) for s in both)
+        gaps = competing.difference_at(ours, theirs, order, asked.alpha)
+        u, v = (c.at(order).std_error for c in (ours, theirs))
+        for i, day in enumerate(order):
+            numbers = _numbers(sound(gaps[i], u[i], v[i]))
+            said = {"at": str(day), "method": "Aalen-Johansen", "term": asked.name(cause)}
+            yield asked.row("incidence_difference", **numbers, **said, **where)
+
+
+def _late_against(
+    asked: Asked, causes: Sequence[str], spans: Sequence[Span], where: dict[str, Any]
+) -> Iterator[Row]:
+    """The comparisons that cannot be had where a group was not followed from the origin."""
+    here = {**where, "note": NOT_SEEN.format(day=max(s.first for s in spans if s.late))}
+    for estimand in ("rmst_difference", "rmst_ratio"):
+        yield asked.row(estimand, at=str(asked.tau), method=asked.km(AREA), **here)
+    for day in asked.days:
+        said = {"at": str(day), "method": asked.km("Kaplan-Meier, Greenwood")}
+        yield asked.row("survival_difference", **said, **here)
+        for cause in causes if asked.competes else ():
+            said = {"at": str(day), "method": "Aalen-Johansen", "term": asked.name(cause)}
+            yield asked.row("incidence_difference", **said, **here)
 
 
 def sound(found: Estimate, one: float | None, two: float | None) -> Estimate:
@@ -231,11 +335,14 @@ def _test(
     return asked.row(estimand, **value, term=term, method=said, **place)
 
 
-def _beyond(asked: Asked, limit: float) -> str:
-    return (
-        f"tau_beyond_follow_up: nobody was seen for {asked.tau} days; "
-        f"the largest tau that can be had is {limit:g}"
-    )
+def _no_mean(asked: Asked, limit: float, last: float) -> str | None:
+    """Why there is no mean up to tau, where follow-up ends at `limit` and is shown up to `last`."""
+    if asked.tau > limit:
+        return (
+            f"tau_beyond_follow_up: nobody was seen for {asked.tau} days; "
+            f"the largest tau that can be had is {min(limit, last):g}"
+        )
+    return asked.suppressed if asked.tau > last else None
 
 
 def _numbers(e: Estimate) -> dict[str, Any]:

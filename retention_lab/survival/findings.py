@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.sections import COHORT
 from retention_lab.results import Reason, Results, Row, Verdict
 from retention_lab.survival.analyse import asked_of
+from retention_lab.survival.curve_rows import NOT_SEEN, Asked
 
+LAST = 90  # days: the last milestone up to here is told, where the file fixes no day
 EARLY = 30  # days: most of those who come back at all do so by then
 
 
@@ -20,38 +22,62 @@ def describe(plan: Plan, results: Results) -> Verdict:
     where there is nothing to describe: too few customers, or none that came back.
     """
     asked = asked_of(plan.spec)
-    whole = results.where(estimand="survival", segment=None, arm=None).rows
     size = results.where(estimand="customers", segment=None, arm=None).rows
     if not size or size[0].n is None:
         return Verdict("invalid", None, (Reason("no_customers", {"least": asked.min_cell}),))
-    known = [r for r in whole if r.estimate is not None and r.at is not None]
-    if not known or min(r.estimate or 0.0 for r in known) == 1.0:
+    whole = _shares(results, asked)
+    if any((r.note or "").startswith(NOT_SEEN.partition(":")[0]) for r in whole):
+        return Verdict("invalid", None, (Reason("no_customers", {"least": asked.min_cell}),))
+    by_day = {int(r.at): r for r in whole if r.estimate is not None and r.at is not None}
+    if not any(r.estimate for r in by_day.values()):
         return Verdict("invalid", None, (Reason("no_events", {"event": asked.event}),))
-    by_day = {int(r.at or 0): r for r in known}
-    days = [d for d in asked.milestones if d in by_day]
-    day = max((d for d in days if d <= 90), default=max(by_day))
+    days = [d for d in asked.days if d in by_day]
+    last = _told(plan, asked)
+    day = max((d for d in days if d <= last), default=max(by_day))
     row = by_day[day]
-    reasons = [Reason("cohorts_described", {**_share(row), "n": size[0].n, "event": asked.event})]
-    reasons += _groups(results, asked.event, day, asked.alpha)
-    reasons += _early(by_day, days, asked.event)
+    said = {"day": day, "share": row.estimate, "ci_low": row.ci_low, "ci_high": row.ci_high}
+    reasons = [Reason("cohorts_described", {**said, "n": size[0].n, "event": asked.event})]
+    reasons += _groups(results, asked, day)
+    reasons += _early(by_day, [d for d in asked.milestones if d in by_day], asked.event)
     return Verdict("keep_running", None, tuple(reasons))
 
 
-def _share(row: Row) -> dict[str, Any]:
-    """The share that has had the event by the day of a survival row."""
-    assert row.estimate is not None
-    low = 1.0 - row.ci_high if row.ci_high is not None else None
-    high = 1.0 - row.ci_low if row.ci_low is not None else None
-    day = int(row.at or 0)
-    return {"day": day, "share": 1.0 - row.estimate, "ci_low": low, "ci_high": high}
+def _told(plan: Plan, asked: Asked) -> int:
+    """The day by which shares are told: `survival.tau` where the file fixes it, else `LAST`."""
+    survival = plan.spec.survival
+    return asked.tau if survival is not None and survival.tau is not None else LAST
 
 
-def _groups(results: Results, event: str, last: int, alpha: float) -> Iterator[Reason]:
+def _shares(results: Results, asked: Asked) -> list[Row]:
+    """Everyone's rows, as shares that had the event: for whom it came first, where events compete.
+
+    One less Kaplan and Meier's curve would be the share in a world without the other events.
+    """
+    place = {"segment": None, "arm": None}
+    if asked.competes:
+        return list(results.where(estimand="cumulative_incidence", term=asked.event, **place).rows)
+    return [_turned(r, 1.0) for r in results.where(estimand="survival", **place).rows]
+
+
+def _gaps(results: Results, asked: Asked) -> list[Row]:
+    """Comparisons of groups, as differences in shares that had the event."""
+    if asked.competes:
+        return list(results.where(estimand="incidence_difference", term=asked.event).rows)
+    return [_turned(r, 0.0) for r in results.where(estimand="survival_difference").rows]
+
+
+def _turned(row: Row, whole: float) -> Row:
+    """The same row of those who had the event: `whole` less each number."""
+    turned = [None if x is None else whole - x for x in (row.estimate, row.ci_high, row.ci_low)]
+    return dataclasses.replace(row, estimate=turned[0], ci_low=turned[1], ci_high=turned[2])
+
+
+def _groups(results: Results, asked: Asked, last: int) -> Iterator[Reason]:
     """The clearest difference between each key's groups, in shares that came.
 
-    By day `last`, or the latest milestone before it that groups of the key were followed for.
+    By day `last`, or the latest day before it that groups of the key were followed for.
     """
-    rows = results.where(estimand="survival_difference").rows
+    rows = _gaps(results, asked)
     for key in dict.fromkeys(r.segment for r in rows if r.segment not in (None, COHORT)):
         own = [r for r in rows if r.segment == key and _p(r) is not None]
         day = max((d for d in (int(r.at or 0) for r in own) if d <= last), default=None)
@@ -59,19 +85,18 @@ def _groups(results: Results, event: str, last: int, alpha: float) -> Iterator[R
             continue
         known = [r for r in own if r.at == str(day)]
         row = min(known, key=lambda r: (_p(r), r.level))
-        low, high = (-x if x is not None else None for x in (row.ci_high, row.ci_low))
         numbers = {
             "segment": key,
             "level": row.level,
             "baseline": row.baseline,
             "day": day,
-            "difference": -(row.estimate or 0.0),
-            "ci_low": low,
-            "ci_high": high,
+            "difference": row.estimate,
+            "ci_low": row.ci_low,
+            "ci_high": row.ci_high,
             "p": _p(row),
-            "event": event,
+            "event": asked.event,
         }
-        differs = (_p(row) or 0.0) < alpha
+        differs = (_p(row) or 0.0) < asked.alpha
         yield Reason("groups_differ" if differs else "groups_alike", numbers)
 
 
@@ -85,7 +110,7 @@ def _early(by_day: dict[int, Row], days: list[int], event: str) -> Iterator[Reas
     last = max(days, default=0)
     if EARLY not in by_day or last <= EARLY:
         return
-    early, late = (1.0 - (by_day[d].estimate or 0.0) for d in (EARLY, last))
+    early, late = (by_day[d].estimate or 0.0 for d in (EARLY, last))
     if late > 0.0:
         numbers = {"day": EARLY, "last": last, "share": early / late, "event": event}
         yield Reason("most_leave_early", numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from retention_lab.data.lifetable import LifeTable
 from retention_lab.survival.logrank import GroupTest, group_test
 from retention_lab.survival.steps import Floats, grid
+
+TIED = "tied: so many of few customers had the event at one time that there is no variance"
 
 
 def gray(table: LifeTable, *group: str, cause: int = 1, rho: float = 0.0) -> GroupTest:
@@ -27,9 +30,12 @@ def gray(table: LifeTable, *group: str, cause: int = 1, rho: float = 0.0) -> Gro
         raise ValueError("rho must not be negative")
     found = grid(table, *group)
     happened = found.happened(cause)
-    return group_test(
-        found.labels, *scores(found.at_risk, happened, found.happened(None) - happened, rho)
-    )
+    sums = scores(found.at_risk, happened, found.happened(None) - happened, rho)
+    result = group_test(found.labels, *sums)
+    own = np.diag(sums[2])
+    if own.min(initial=0.0) < -1e-9 * own.max(initial=1.0):
+        return dataclasses.replace(result, chi2=None, df=0, p_value=None, note=TIED)
+    return result
 
 
 def scores(
@@ -48,8 +54,10 @@ def scores(
 
     and a competing one by -S_g / n_g ((1 - F) / S_g) C_ig(u), where C(u) is the integral of
     a dF / (1 - F) over later times. Their squares, by the expected number of such events, add up to
-    the covariance; tied events carry the hypergeometric factor. Of the time itself are F and S_g in
-    (1 - F) / S_g; all else is just before it.
+    the covariance; tied events carry the hypergeometric factor 1 - (d - 1) / (S_g sum(n / S) - 1),
+    as in R's cmprsk. It is below 0 where more are tied than would be left of the size of group g,
+    at the end of small groups: the covariance is then too small, and where a variance is below 0
+    the test is None. Of the time itself are F and S_g in (1 - F) / S_g; all else is just before it.
     """
     n, d1, d2 = (np.asarray(x, np.float64) for x in (at_risk, events, competing))
     some = (d1 + d2).sum(axis=0) > 0
@@ -79,7 +87,8 @@ def scores(
     # Where nobody of a group is left, nothing comes later.
     left = np.divide(1.0 - common, after, out=np.zeros_like(after), where=after > 0)
     by_event, by_other = a + (1.0 - left) * later, left * later
-    ties = 1.0 - np.maximum(all_d - 1.0, 0.0) / np.maximum(total * free - 1.0, 1.0)
+    others = total * free - 1.0
+    ties = 1.0 - np.maximum(all_d - 1.0, 0.0) / np.where(others == 0.0, 1.0, others)
     size = np.where(here, ties * free * rise / safe, 0.0)
     other_ties = 1.0 - np.maximum(d2 - 1.0, 0.0) / np.maximum(n - 1.0, 1.0)
     other_size = np.where(here, other_ties * free**2 * d2 / safe**2, 0.0)

@@ -39,18 +39,44 @@ SCORE = "score test of a change with time (km)"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted Cox model, the rows it was fitted to, its covariates, and days to predict for."""
+    """A fitted Cox model, the rows it was fitted to, its covariates, and days to predict for.
+
+    `min_cell` is how many customers of every group have to be at risk on a day to predict for.
+    """
 
     fit: CoxFit
     data: SurvivalData
     covariates: tuple[str, ...]
     days: tuple[int, ...]
+    min_cell: int = 1
 
     @property
     def model(self) -> CoxModel | None:
-        """What predictions need; None where the fit has no estimate."""
+        """What predictions on `days` need, up to the last one on which every group is large enough.
+
+        Groups are the levels of each covariate, and all customers. None where the fit has no
+        estimate.
+        """
         known = len(self.fit.coef) > 0 and bool(np.isfinite(self.fit.coef).all())
-        return CoxModel.of(self.fit, self.data) if known else None
+        if not known:
+            return None
+        enough = [day for day in self.days if self._fewest(day) >= self.min_cell]
+        last = max(enough, default=-1)
+        return CoxModel.of(self.fit, self.data, [day for day in self.days if day <= last])
+
+    def _fewest(self, day: float) -> int:
+        """Customers at risk on `day` in the group that has the fewest."""
+        data = self.data
+        n = np.where((data.start < day) & (data.stop >= day), data.n, 0)
+        found = [int(n.sum())]
+        place = {name: i for i, name in enumerate(data.names)}
+        for coding in data.coding:
+            if coding.reference is None:
+                continue
+            columns = data.x[:, [place[c] for c in coding.names]] == 1.0
+            found += (n @ columns).tolist()
+            found.append(int(n[~columns.any(axis=1)].sum()))
+        return int(min(found))
 
 
 def covariates_of(plan: Plan, life: LifeTable) -> tuple[str, ...]:
@@ -87,7 +113,8 @@ def fitted(asked: Asked, plan: Plan, life: LifeTable) -> Fitted | None:
         return None
     _all_known(life, names)
     data = design(life, names, references=references_of(plan, life))
-    return Fitted(fit_cox(data, robust=True), data, names, asked.milestones or (asked.horizon,))
+    days = asked.milestones or (asked.horizon,)
+    return Fitted(fit_cox(data, robust=True), data, names, days, asked.min_cell)
 
 
 def _all_known(life: LifeTable, names: Sequence[str]) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from retention_lab.errors import DataError, did_you_mean
 from retention_lab.survival.baseline import Baseline, baselines
 from retention_lab.survival.coxfit import CoxFit
 from retention_lab.survival.data import Coding, SurvivalData
 from retention_lab.survival.design import encode, label
+from retention_lab.survival.intervals import critical
 
 FORMAT = 1
 STRATUM = "stratum"  # the key of strata that came without one
@@ -56,15 +56,20 @@ class CoxModel:
     curves: tuple[Baseline, ...]
 
     @classmethod
-    def of(cls, fit: CoxFit, data: SurvivalData) -> CoxModel:
+    def of(cls, fit: CoxFit, data: SurvivalData, days: Sequence[float] | None = None) -> CoxModel:
         """The model of `fit`, which was fitted to `data`.
 
+        With `days` the baseline is kept on these days only, on which predictions are the same;
+        between them survival is that of the last of them before, 1 before the first, and nan
+        after the last. Who has the model then cannot tell on which days events happened.
         Raises ValueError for exact ties, and DataError where the fit has no estimates.
         """
         if not len(fit.coef) or np.isnan(fit.coef).any():
             raise DataError(f"the model has no estimates to predict with ({fit.note})")
         keys = data.strata_keys or ((STRATUM,) if len(data.strata_names) > 1 else ())
         curves = baselines(fit, data)
+        if days is not None:
+            curves = tuple(curve.on(days) for curve in curves)
         return cls(fit.names, fit.coef, fit.variance, fit.centre, fit.coding, tuple(keys), curves)
 
     @property
@@ -94,7 +99,7 @@ class CoxModel:
         for s, curve in enumerate(self.curves):
             rows = np.flatnonzero(which == s)
             hazard[rows], variance[rows] = self._hazards(curve, off[rows], at)
-        z = float(special.ndtri(1.0 - alpha / 2.0))
+        z = critical(alpha)
         survival = np.exp(-hazard)
         with np.errstate(divide="ignore", invalid="ignore"):
             factor = np.exp(z * np.sqrt(variance) / hazard)

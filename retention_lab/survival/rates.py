@@ -12,6 +12,7 @@ from scipy import special
 
 from retention_lab.data.repeats import Repeats
 from retention_lab.data.sums import Floats, Places
+from retention_lab.survival.intervals import critical
 
 ROUNDS = 30
 CLOSE = 1e-11
@@ -104,7 +105,7 @@ def rates(
     spread = inverse @ days.meat(rolled, b, state) @ inverse
     inverse, spread = (m / scale[:, None] / scale for m in (inverse, spread))
     estimate, error = b / scale, np.sqrt(np.diag(spread))
-    half = float(special.ndtri(1.0 - alpha / 2.0)) * error
+    half = critical(alpha) * error
     with np.errstate(divide="ignore", invalid="ignore"):
         p_value = 2.0 * special.ndtr(-np.abs(estimate) / error)
     return Rates(

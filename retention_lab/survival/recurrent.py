@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy import special
 
 from retention_lab.data.repeats import Repeats
 from retention_lab.data.sums import Floats
 from retention_lab.errors import DataError
+from retention_lab.survival.intervals import critical
 
 Scale = Literal["log", "plain"]
 MOST_TIMES = 5_000
@@ -175,7 +175,7 @@ def mean_cumulative(
     estimate = np.cumsum(p.increments)
     error = np.sqrt(_running(p.spread))
     known = (p.customers > 1) & (error > 0.0)
-    z = normal(alpha)
+    z = critical(alpha)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if scale == "log":
             factor = np.exp(z * error / np.abs(estimate))
@@ -229,8 +229,3 @@ def _table(sides: Sequence[tuple[Floats, Floats, bool]], value: Floats) -> Float
 def _later(table: Floats, axis: int = 0) -> Floats:
     """Sums over this place and all later ones."""
     return np.asarray(np.flip(np.cumsum(np.flip(table, axis), axis), axis), np.float64)
-
-
-def normal(alpha: float) -> float:
-    """Two-sided critical value of the normal distribution."""
-    return float(special.ndtri(1.0 - alpha / 2.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from retention_lab.data.moments import Moments
 from retention_lab.data.repeats import Repeats
 from retention_lab.experiment.sections import COHORT
 from retention_lab.results import Row
-from retention_lab.survival.curve_rows import NOTHING_YET, Asked
+from retention_lab.survival.curve_rows import NOT_SEEN, NOTHING_YET, Asked
 from retention_lab.survival.rates import rates
 from retention_lab.survival.recurrent import Process, Value, mean_cumulative, process
 from retention_lab.survival.recurrent_groups import differences, equal_means
@@ -27,11 +27,15 @@ from retention_lab.survival.triangle import (
     on_day,
     rolling,
 )
-from retention_lab.survival.views import Group, View, shown
+from retention_lab.survival.views import Group, Span, View, shown, span
 
 AGES = (1, 7, 14, 30, 60, 90, 180, 365)
 LWYY = "Andersen-Gill, Efron, errors of Lin, Wei, Yang and Ying"
 MEAN = "mean cumulative function, Lawless-Nadeau"
+FOLLOW_UP = (
+    "follow_up_differs: later cohorts were seen for less long, so that fewer of their customers "
+    "have had the time to come back"
+)
 Place = dict[str, Any]
 
 
@@ -53,9 +57,10 @@ def _groups(asked: Asked, repeats: Repeats, view: View) -> Iterator[Row]:
     every = {name: process(part) for name, part in parts.items()}
     ages = range(asked.horizon + 1)
     at_risk = np.array([p.at_risk_at(ages) for p in every.values()])
+    lasting = not (np.diff(at_risk, axis=1) > 0).any()  # numbers at risk grow with late entry only
     seen = {
         name: frozenset(np.flatnonzero(row).tolist())
-        for name, row in zip(every, shown(at_risk, asked.min_cell), strict=True)
+        for name, row in zip(every, shown(at_risk, asked.min_cell, lasting), strict=True)
     }
     held = {n: p for n, p in every.items() if p.customers >= asked.min_cell}
     for group in view.groups:
@@ -70,9 +75,15 @@ def _groups(asked: Asked, repeats: Repeats, view: View) -> Iterator[Row]:
         if arm is None or group is reference:
             continue
         both = seen[str(group.name)] & seen[str(reference.name)]
-        days = [d for d in asked.milestones if d in both]
+        days = [d for d in asked.days if d in both]
         where: Place = {**group.place, "baseline": reference.name, "method": MEAN}
         where |= {"n": arm.customers, "n_baseline": base.customers}
+        late = [s.first for s in (_span(asked, p) for p in (arm, base)) if s.late]
+        if late:
+            note = NOT_SEEN.format(day=max(late))
+            for day in asked.days:
+                yield asked.row("mean_cumulative_difference", at=str(day), note=note, **where)
+            continue
         one, two = (mean_cumulative(p, asked.alpha).at(days) for p in (arm, base))
         for found, a, b in zip(differences(arm, base, days, asked.alpha), one, two, strict=True):
             value = _value(found)
@@ -80,14 +91,32 @@ def _groups(asked: Asked, repeats: Repeats, view: View) -> Iterator[Row]:
                 value = {"estimate": found.estimate, "note": found.note or NOTHING_YET}
             at = f"{found.day:g}"
             yield asked.row("mean_cumulative_difference", at=at, **value, **where)
-    days = [d for d in asked.milestones if all(d in seen[name] for name in held)]
-    if len(held) > 1 and days:
-        test = equal_means(held, days[-1])
-        said = {"at": str(days[-1]), "note": test.note, "method": f"{MEAN}, {test.df} df"}
-        place = {"segment": view.groups[0].segment and view.key}
-        value = {"estimate": test.statistic, "p_value": test.p_value}
-        yield asked.row("equal_means", **value, **said, **place)
+    if len(held) > 1:
+        yield _test(asked, held, seen, view, reference)
         yield from _ratios(asked, repeats, view, reference)
+
+
+def _test(
+    asked: Asked,
+    held: Mapping[str, Process],
+    seen: Mapping[str, Collection[int]],
+    view: View,
+    reference: Group,
+) -> Row:
+    """The test of equal means by tau, or by the last milestone on which all groups are shown."""
+    place = {"segment": view.groups[0].segment and view.key, "baseline": reference.name}
+    days = [d for d in asked.days if all(d in seen[name] for name in held)]
+    if not days:
+        return asked.row("equal_means", at=str(asked.tau), note=asked.suppressed, **place)
+    day = asked.tau if asked.tau in days else days[-1]
+    test = equal_means(held, day)
+    said = {"at": str(day), "note": test.note, "method": f"{MEAN}, {test.df} df"}
+    value = {"estimate": test.statistic, "p_value": test.p_value}
+    return asked.row("equal_means", **value, **said, **place)
+
+
+def _span(asked: Asked, p: Process) -> Span:
+    return span(p.at_risk_at(range(asked.start, asked.horizon + 2)), asked.start, asked.min_cell)
 
 
 def _ratios(asked: Asked, repeats: Repeats, view: View, reference: Group) -> Iterator[Row]:
@@ -103,16 +132,23 @@ def _ratios(asked: Asked, repeats: Repeats, view: View, reference: Group) -> Ite
             "p_value": _number(found.p_value[i]),
         }
         said = {"term": term, "n": found.customers, "method": LWYY, "note": found.note}
-        yield asked.row("log_rate_ratio", **numbers, **said)
+        level = term.removeprefix(f"{view.key}=")
+        place: Place = {"arm": level} if reference.arm is not None else {"level": level}
+        place |= {"segment": reference.segment, "baseline": reference.name}
+        yield asked.row("log_rate_ratio", **numbers, **said, **place)
 
 
 def _course(
     asked: Asked, p: Process, place: Place, seen: Collection[int] | None = None
 ) -> Iterator[Row]:
     """The course of one group, on the days `seen` (None: wherever enough are at risk)."""
+    if (days := _span(asked, p)).late:
+        note = NOT_SEEN.format(day=days.first)
+        yield asked.row("mean_cumulative", n=p.customers, note=note, method=MEAN, **place)
+        return
     found = mean_cumulative(p, asked.alpha)
-    days = {*p.time.tolist(), *map(float, asked.milestones)}
-    enough = [d for d in sorted(days) if p.at_risk_at([d])[0] >= asked.min_cell]
+    known = {*p.time.tolist(), *map(float, asked.days)}
+    enough = [d for d in sorted(known) if p.at_risk_at([d])[0] >= asked.min_cell]
     kept = [d for d in enough if d <= asked.horizon and (seen is None or int(d) in seen)]
     at_risk = p.at_risk_at(kept)
     for value, n in zip(found.at(kept), at_risk, strict=True):
@@ -125,7 +161,8 @@ def retention_rows(
 ) -> Iterator[Row]:
     """Retention by age: N-day, unbounded, bracket and rolling; everyone, and each view's groups.
 
-    Everyone's error is that between cohorts.
+    Everyone's error is that between cohorts. Unbounded retention by cohort only: customers of one
+    cohort were seen for the same time, so that it is a share of something.
     """
     ages = [a for a in AGES if a <= asked.horizon]
     for view in (None, *(v for v in views if v.key in activity.keys)):
@@ -137,6 +174,8 @@ def retention_rows(
             "rolling": rolling(table, [a for a in ages if a >= window], window, asked.alpha),
         }
         for term, triangle in made.items():
+            if term == "unbounded" and (view is None or view.key != COHORT):
+                continue
             if view is None:
                 yield from _pooled(asked, average(triangle), term)
             else:
@@ -152,7 +191,8 @@ def _cells(asked: Asked, triangle: Triangle, term: str, key: str) -> Iterator[Ro
             note = f"suppressed: fewer than {asked.min_cell} customers"
             yield asked.row("retention", note=note, **place)
             continue
-        ends = {"ci_low": cell.low, "ci_high": cell.high, "n": cell.matured, "note": cell.note}
+        why = FOLLOW_UP if term == "unbounded" and cell.share is not None else cell.note
+        ends = {"ci_low": cell.low, "ci_high": cell.high, "n": cell.matured, "note": why}
         yield asked.row("retention", estimate=cell.share, **ends, **place)
 
 

@@ -1,7 +1,7 @@
 """A Cox model's file in; a predictor for MLflow, and the file itself, out.
 
 The file is JSON: the numbers of a `CoxModel`, the days to predict for, and an example of what goes
-in. It holds no code, so that loading it runs none.
+in. It holds no code, so that loading it runs none, and no day of a customer's event.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ class Served:
     def predict(self, frame: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Log hazard ratio against mean covariates, and the share without the event by each day.
 
-        `params` may give other `days`. Columns: ``log_hazard_ratio``, ``day_30`` and so on; nan
-        for a day beyond what was seen. Raises DataError as `CoxModel.predict` does.
+        `params` may give other `days`. Columns: ``log_hazard_ratio``, ``day_30`` and so on. The
+        file knows the shares on its `days` only: between two of them it is that of the earlier one,
+        before the first 1, and nan beyond the last one on which every group had enough customers at
+        risk. Raises DataError as `CoxModel.predict` does.
         """
         import pandas as pd
 

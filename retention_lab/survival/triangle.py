@@ -13,7 +13,7 @@ from scipy import special
 
 from retention_lab.data.activity import LATE, Activity
 from retention_lab.data.sums import Floats
-from retention_lab.survival.intervals import score_limits, wilson
+from retention_lab.survival.intervals import critical, score_limits, wilson
 
 Counts = npt.NDArray[np.int64]
 FARTHEST, HALVINGS = 40.0, 60  # standard errors between which a p-value is looked for
@@ -185,21 +185,26 @@ def rolling(activity: Activity, days: Sequence[int], window: int, alpha: float =
 def average(triangle: Triangle) -> Average:
     """The average retention curve, with its error between cohorts.
 
-    R = sum x / sum n over the C cohorts with matured customers; by the delta method its variance is
-    C / (C - 1) sum (x - R n)^2 / (sum n)^2, so that it says how a cohort like these would do. The
-    interval is on the scale of the log odds, with C - 1 degrees of freedom; of one cohort, or where
-    cohorts do not differ, Wilson's of the customers. Source: Cochran (1977), Sampling Techniques,
-    section 6.3.
+    R = sum x / sum n over the C cohorts with matured customers, and w = n / sum n their weights. By
+    the delta method its variance is sum r^2 / (sum n)^2 with r = (x - R n) / sqrt(1 - w), so that
+    it says how a cohort like these would do. The interval is on the scale of the log odds, with the
+    degrees of freedom of these residuals where x varies as n does: tr(B)^2 / tr(B B), at least 1,
+    B = A (I - w 1') diag(w) (I - 1 w') A and A = diag(1 / sqrt(1 - w)). They are C - 1 for cohorts
+    of one size, and close to 1 where two make up nearly all. Of one cohort, or where cohorts do not
+    differ, the interval is Wilson's of the customers. Source: Bell and McCaffrey (2002), "Bias
+    reduction in standard errors for linear regression with multi-stage samples", Survey Methodology
+    28(2), 169-181.
     """
     x = triangle.active.astype(np.float64)
     n = triangle.matured.astype(np.float64)
     cohorts, matured, active = (n > 0).sum(axis=0), n.sum(axis=0), x.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = active / matured
-        spread = np.sum((x - share * n) ** 2, axis=0) * cohorts / (cohorts - 1.0)
+        weight = n / matured
+        spread = np.sum((x - share * n) ** 2 / (1.0 - weight), axis=0)
         error = np.sqrt(spread) / matured
         odds = special.logit(share)
-        t = special.stdtrit(np.maximum(cohorts - 1.0, 1.0), 1.0 - triangle.alpha / 2.0)
+        t = special.stdtrit(_freedom(weight), 1.0 - triangle.alpha / 2.0)
         half = t * error / (share * (1.0 - share))
         low, high = special.expit(odds - half), special.expit(odds + half)
     of_customers = wilson(active, matured, triangle.alpha)
@@ -231,6 +236,17 @@ def average(triangle: Triangle) -> Average:
     )
 
 
+def _freedom(weight: Floats) -> Floats:
+    """Bell and McCaffrey's degrees of freedom by age, of the cohorts' weights, [C, A] -> [A].
+
+    Without the matrices: the diagonal of B is w, which adds up to 1, and elsewhere its squares are
+    u_g u_h with u = w^2 / (1 - w).
+    """
+    u = weight**2 / (1.0 - weight)
+    square = np.sum(weight**2, axis=0) + np.sum(u, axis=0) ** 2 - np.sum(u**2, axis=0)
+    return np.asarray(np.maximum(1.0 / square, 1.0), np.float64)
+
+
 def differences(triangle: Triangle, cohort: int, base: int) -> list[Difference]:
     """Retention of the group at position `cohort` less that at `base`, by age.
 
@@ -242,7 +258,7 @@ def differences(triangle: Triangle, cohort: int, base: int) -> list[Difference]:
     x, n = triangle.active[[cohort, base]], triangle.matured[[cohort, base]]
     share = triangle.share[[cohort, base]]
     estimate = share[0] - share[1]
-    low, high = _newcombe(x, n, float(special.ndtri(1.0 - triangle.alpha / 2.0)))
+    low, high = _newcombe(x, n, critical(triangle.alpha))
     least, most = np.zeros(len(estimate)), np.full(len(estimate), FARTHEST)
     for _ in range(HALVINGS):
         z = (least + most) / 2.0

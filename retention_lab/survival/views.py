@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -47,6 +47,19 @@ class Group:
     def place(self) -> dict[str, str | None]:
         """Its columns in the result table."""
         return {"arm": self.arm, "segment": self.segment, "level": self.level}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Span:
+    """The days of a curve: from `first` on enough customers are at risk, and up to `last`.
+
+    `last` is inf where nobody is at risk after the last day that is shown. `late`: customers were
+    not followed from the origin, but from day `first` on only.
+    """
+
+    first: int
+    last: float
+    late: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -147,6 +160,27 @@ def _covered(groups: Sequence[Group], min_cell: int) -> tuple[Group, ...]:
         dataclasses.replace(g, hidden=frozenset(np.flatnonzero(~row).tolist()))
         for g, row in zip(groups, seen, strict=True)
     )
+
+
+def span(
+    at_risk: npt.NDArray[Any], start: int, min_cell: int, hidden: Collection[int] = ()
+) -> Span:
+    """The days on which a curve may be told, of those at risk on days `start`, `start` + 1, ...
+
+    Numbers at risk grow with late entry only. Where `min_cell` are at risk on the first day, the
+    curve ends before the first day with fewer, or after the last that is not `hidden`. Else it
+    would begin on the first day since which there are as many, up to the day with the most.
+    """
+    enough = at_risk >= min_cell
+    if not enough.any():
+        return Span(start, start - 1.0 if at_risk.any() else np.inf)
+    if not enough[0]:
+        before = np.flatnonzero(~enough[: int(np.argmax(at_risk))])
+        return Span(start + int(before[-1]) + 1, np.inf, late=True)
+    until = int(np.append(np.flatnonzero(~enough), len(enough))[0])
+    told = [day for day in range(start, start + until) if day not in hidden]
+    last = told[-1] if told else start - 1
+    return Span(start, float(last) if at_risk[last - start + 1 :].any() else np.inf)
 
 
 def at_risk_on(life: LifeTable, days: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,7 +10,15 @@ from typing import Any, Final
 from retention_lab.experiment.spec import Spec
 from retention_lab.results import Reason
 from retention_lab.texts import interval_text, label, metric_label, say
-from retention_lab.texts.numbers import NBSP, date_text, measure, number, p_text
+from retention_lab.texts.numbers import (
+    NBSP,
+    Measure,
+    date_text,
+    day_text,
+    measure,
+    number,
+    p_text,
+)
 
 OTHER: Final = "(other)"
 OWN_LEVELS: Final = {OTHER: "other", "rest": "rest", "new": "new", "existing": "existing"}
@@ -38,6 +47,13 @@ def deed(spec: Spec, language: str) -> str:
     if is_comeback(spec):
         return say(language, "lives.came_back")
     return say(language, "lives.had", event=metric_label(spec, event_of(spec), language))
+
+
+def undone(spec: Spec, language: str) -> str:
+    """What a customer who still waits is without: ``coming back``, or ``“Refunds”``."""
+    if is_comeback(spec):
+        return say(language, "lives.coming_back")
+    return say(language, "lives.having", event=metric_label(spec, event_of(spec), language))
 
 
 def cause_label(spec: Spec, cause: str | None, language: str) -> str:
@@ -75,6 +91,26 @@ def month_text(value: str, language: str) -> str:
     month = say(language, f"month.{int(value[5:])}")
     month = month[:3] if language == "en" else month
     return say(language, "lives.month", month=month, year=value[:4]).replace(" ", NBSP)
+
+
+def cut_month(spec: Spec, month: str | None, language: str) -> str:
+    """``Dec 2011, to 9 December`` where the records end within `month`; else an empty string."""
+    last = spec.data.as_of
+    if last is None or f"{last:%Y-%m}" != month:
+        return ""
+    if (last + dt.timedelta(days=1)).month != last.month:
+        return ""
+    day = day_text(last, language)
+    return say(language, "lives.month_cut", month=month_text(month, language), day=day)
+
+
+def span_text(
+    spec: Spec, shown: Measure, low: float | None, high: float | None, language: str
+) -> str:
+    """The interval in words as `interval_text` has it; that there is none where both ends miss."""
+    if low is None and high is None:
+        return say(language, "lives.no_interval")
+    return interval_text(spec, shown, low, high, language)
 
 
 def term_label(spec: Spec, term: str | None, language: str) -> str:
@@ -119,6 +155,7 @@ def finding_text(reason: Reason, spec: Spec, language: str) -> str:
         "day": n.get("day"),
         "immature": number(n.get("immature"), 0),
         "last": n.get("last"),
+        "least": n.get("least", spec.privacy.min_cell),
     }
     if reason.code == "immature":
         known = n.get("immature") is not None
@@ -130,7 +167,7 @@ def finding_text(reason: Reason, spec: Spec, language: str) -> str:
         return say(language, f"reason.{reason.code}", **words, **_difference(n, spec, language))
     shown = measure("level", "proportion", low, high)
     words["share"] = shown.text(n.get("share"), language)
-    words["interval"] = interval_text(spec, shown, low, high, language)
+    words["interval"] = span_text(spec, shown, low, high, language)
     plain = reason.code == "most_leave_early" and n.get("last") is None
     key = "reason.most_leave_early_plain" if plain else f"reason.{reason.code}"
     return say(language, key, **words)
@@ -148,6 +185,6 @@ def _difference(n: Mapping[str, Any], spec: Spec, language: str) -> dict[str, ob
         "level": level_label(spec, n.get("level"), language),
         "baseline": level_label(spec, n.get("baseline"), language),
         "change": say(language, "findings.days", n=change) if in_days else change,
-        "interval": interval_text(spec, shown, found[1], found[2], language),
+        "interval": span_text(spec, shown, found[1], found[2], language),
         "p": p_text(n.get("p")),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run.cohort_sample import cohorts
+from run.cohort_sample import cohorts, rivals
 from run.every_row import rich
 from run.sample import CASES, write
 
@@ -56,7 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every page there is, by name."""
     reports = tmp_path_factory.mktemp("site") / "reports"
     found: dict[str, Path] = {}
-    for make in (*CASES, rich, cohorts):
+    for make in (*CASES, rich, cohorts, rivals):
         folder = write(make(), reports)
         run = json.loads((folder / "run.json").read_text())
         (folder / "run.json").write_text(json.dumps({**run, "run_id": "<script>alert(5)</script>"}))

@@ -401,6 +401,22 @@ def test_of_two_markets_the_first_orders_counts_and_of_one_time_the_least(tmp_pa
     assert table.notes == {"several_levels/place": 2}
 
 
+def test_only_levels_that_split_and_differ_as_they_are_used_are_counted(tmp_path):
+    """Of 1 and 2 in one bin, and of what only describes an order, there is nothing to say."""
+    orders = {
+        "who": ["a", "a", "b", "b", "c", "c"],
+        "at": [at_day(d) for d in (1, 2, 1, 2, 1, 2)],
+        "items": [1.0, 2.0, 1.0, 9.0, 3.0, None],
+        "place": ["X", "Y", "S", "N", "S", "S"],
+    }
+    covariates = [{"column": "items", "bins": [5]}, "place"]
+    only = plan_of(tmp_path, {"orders": orders}, survival={"covariates": covariates})
+    assert lives(only).notes == {}
+    split = {"covariates": covariates, "by": ["items"]}
+    binned = plan_of(tmp_path, {"orders": orders}, survival=split)
+    assert lives(binned).notes == {"several_levels/items": 1}
+
+
 def test_levels_of_a_customers_table_come_before_those_of_orders(tmp_path):
     orders = {"who": ["a", "b"], "at": [at_day(0), at_day(1)], "place": ["X", "Y"]}
     tables = {"orders": orders, "customers": {"who": ["a", "c"], "place": ["Home", "Away"]}}

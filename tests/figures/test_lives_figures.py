@@ -15,7 +15,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
-from run.cohort_sample import BASE, cohorts, lively
+from run.cohort_sample import BASE, cohorts, lively, rivals
 from run.sample import Case
 
 from retention_lab.experiment.load import parse, validate
@@ -56,7 +56,7 @@ def spec_of(case: Case) -> Spec:
 
 
 def drawn(plot: Callable[..., Axes], case: Case | None = None, **wanted: Any) -> Axes:
-    case = case or cohorts()
+    case = case or (rivals() if plot is incidence_plot else cohorts())
     return plot(case.results, spec_of(case), ax=blank_axes(), **wanted)
 
 
@@ -134,8 +134,30 @@ def test_numbers_at_risk_are_those_just_before_the_next_event() -> None:
     rows = curve("Spain", {10: 0.9, 30: 0.8, 65: 0.5})
     shown = words(of(rows, survival_plot, segment="market"))
     at_risk = shown[shown.index("Customers still observed who are still waiting (at risk):") :]
-    assert at_risk[1:6] == ["1,000", "970", "970", "935", "935"]
-    assert at_risk[-1] == "Spain"
+    assert at_risk[1] == "Spain"
+    assert at_risk[2:7] == ["1,000", "970", "970", "935", "935"]
+
+
+def test_a_long_name_stands_above_its_numbers_at_risk_and_a_short_one_beside_them() -> None:
+    long = "Rest of the year, January to September"
+
+    def lines(*names: str) -> dict[str, float]:
+        rows = [r for name in names for r in curve(name, {10: 0.9, 65: 0.5})]
+        ax = of(rows, survival_plot, segment="market")
+        found = [(t.get_text().replace("\u00a0", " "), t.get_position()) for t in ax.texts]
+        start = [text for text, _ in found].index(
+            "Customers still observed who are still waiting (at risk):"
+        )
+        at = dict(reversed(found[start:]))
+        numbers = max(x for text, (x, _) in found[start:] if text[0].isdigit())
+        assert all(at[n][0] > numbers + 0.03 or at[n][1] < at["1,000"][1] for n in names[:1])
+        return {**{n: at[n][1] for n in names}, "numbers": at["1,000"][1]}
+
+    short = lines("A", "B")
+    assert short["A"] == short["numbers"]
+    apart = lines(long, "B")
+    assert apart[long] < apart["numbers"] - 0.7
+    assert apart["B"] > apart["numbers"] + 0.7
 
 
 def test_the_reference_is_grey_and_every_curve_is_labelled_where_it_ends() -> None:
@@ -174,12 +196,13 @@ def test_labels_keep_apart_however_close_the_curves_are() -> None:
 
 def test_the_cliff_is_marked_with_the_share_of_events_before_it() -> None:
     rows = [row("survival", s, at=str(d), n=90) for d, s in ((10, 0.8), (30, 0.7), (100, 0.5))]
-    assert early(rows) == (pytest.approx(0.6), 100)
+    spec = spec_of(cohorts())
+    assert early(rows, spec) == (pytest.approx(0.6), 100)
     rows += [row("hazard", 0.01, at=f"{d}-{d + 6}", n=90) for d in range(1, 60, 7)]
     shown = " ".join(words(of(rows, hazard_plot)))
     assert "By day 30: 60% of all who came back within 100 days" in shown
-    assert early(rows[:2]) is None
-    assert early([]) is None
+    assert early(rows[:2], spec) is None
+    assert early([], spec) is None
     assert "day 30" not in " ".join(words(of(rows[3:5], hazard_plot)))
 
 
@@ -212,6 +235,29 @@ def test_a_triangle_is_empty_where_immature_and_hatched_where_suppressed() -> No
     assert len(cells) == 4  # three numbers and one hatched; the immature one is not there
     assert len({shade(1.0), shade(1 / 3), shade(0.25 / 0.3)} & set(cells)) == 3
     assert "Hatched" not in " ".join(words(of(rows[:2], retention_plot)))
+
+
+def test_what_a_note_says_of_cells_with_a_number_stands_below_them_once() -> None:
+    note = "follow_up_differs: later cohorts were seen for less long"
+    place: dict[str, Any] = {"segment": "cohort", "term": "unbounded", "note": note}
+    rows = [row("retention", 0.3, at="30", level=f"2025-0{i}", n=50, **place) for i in (1, 2)]
+    said = " ".join(words(of(rows, retention_plot)))
+    assert said.count("ater cohorts were seen for less long") == 1
+    assert "All customers" not in said
+
+
+def test_with_competing_events_curves_are_of_what_came_first() -> None:
+    case = rivals()
+    shown = words(drawn(survival_plot, case))
+    rows = case.results.where(estimand="cumulative_incidence", segment=None, term="orders").rows
+    by_90 = [r for r in rows if int(r.at or 0) <= 90][-1]
+    naive = words(drawn(survival_plot))
+    assert f"{100 * (by_90.estimate or 0):.0f}%" in shown
+    assert "before anything" in " ".join(shown)
+    assert shown != naive
+    assert early(case.results, spec_of(case)) != early(cohorts().results, spec_of(cohorts()))
+    promotion = words(drawn(survival_plot, case, segment="promotion"))
+    assert promotion.count("Autumn sale") == 2
 
 
 def test_a_triangle_takes_the_kind_that_is_asked_for_and_sorts_ages_as_numbers() -> None:

@@ -51,7 +51,6 @@ survival:
   cohorts: month
   by: [market]
   horizon: 365d
-  competing: [refunds]
   covariates: [market]
   value: revenue
   promotion: {name: autumn_sale, from: 2025-10-20, to: 2025-10-31}
@@ -336,7 +335,7 @@ BASE: Place = {"analysis": "survival", "metric": "orders"}
 def cohorts() -> Case:
     """A cohort study in which promotion-acquired customers come back later."""
     everyone = people()
-    rows = described(BASE, everyone) + hazard(BASE, everyone) + incidence(BASE, everyone)
+    rows = described(BASE, everyone) + hazard(BASE, everyone)
     for code, n, note in (
         ("no_id", 1412, "no_id: 1,412 rows of orders name no customer"),
         ("future", 3, "future: 3 rows lie after the last complete day"),
@@ -350,7 +349,6 @@ def cohorts() -> Case:
     for name, chi2, p in (("promotion", 148.3, 0.0), ("market", 61.4, 4.6e-14)):
         place = {**BASE, "segment": name}
         rows.append(Row(**place, estimand="log_rank", term="plain", estimate=chi2, p_value=p))
-        rows.append(Row(**place, estimand="gray", term="refunds", estimate=1.1, p_value=0.29))
     for mask, name in _months(everyone):
         own = everyone.of(mask)
         place = {**BASE, "segment": "cohort", "level": name}
@@ -401,6 +399,43 @@ def _split(segment: str, groups: dict[str, NDArray[np.bool_]]) -> list[Row]:
         if i:
             rows += against({**place, "baseline": next(iter(groups))}, own, base)
     return rows
+
+
+@functools.cache
+def rivals() -> Case:
+    """The same study where a refund may come first: the shares that had an order first differ."""
+    case, everyone = cohorts(), people()
+    splits = {
+        "promotion": {"rest": ~everyone.sale, "autumn_sale": everyone.sale},
+        "market": {m: everyone.market == m for m in MARKETS},
+    }
+    rows = [*case.results.rows, *incidence(BASE, everyone)]
+    for segment, groups in splits.items():
+        shares: dict[str, list[Row]] = {}
+        for name, mask in groups.items():
+            place = {**BASE, "segment": segment, "level": name}
+            shares[name] = incidence(place, everyone.of(mask))
+            rows += shares[name]
+        base = next(iter(groups))
+        for name in list(groups)[1:]:
+            place = {**BASE, "segment": segment, "level": name, "baseline": base}
+            for day in MILESTONES[:2]:
+                (a, u), (b, v) = (first_by(shares[g], day) for g in (name, base))
+                found = {**normal(a - b, math.hypot(u, v)), "method": "Aalen-Johansen"}
+                at = {"at": str(day), "term": "orders"}
+                rows.append(Row(**place, **at, estimand="incidence_difference", **found))
+        for term, chi2, p in (("orders", 30.2, 3.9e-8), ("refunds", 1.1, 0.29)):
+            place = {**BASE, "segment": segment, "term": term}
+            rows.append(Row(**place, estimand="gray", estimate=chi2, p_value=p))
+    spec = case.spec.replace("  covariates:", "  competing: [refunds]\n  covariates:")
+    spec = spec.replace("name: shop-cohorts", "name: shop-outcomes")
+    return dataclasses.replace(case, name="shop-outcomes", spec=spec, results=Results.of(rows))
+
+
+def first_by(rows: list[Row], day: int) -> tuple[float, float]:
+    """Share that had an order first by `day`, with its standard error."""
+    at = [r for r in rows if r.term == "orders" and int(r.at or 0) <= day][-1]
+    return at.estimate or 0.0, at.std_error or 0.0
 
 
 @functools.cache

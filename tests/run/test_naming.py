@@ -49,6 +49,13 @@ def test_curves_and_nulls_are_left_out() -> None:
     assert metrics(rows) == {}
 
 
+def test_a_day_that_groups_are_compared_on_is_part_of_the_name() -> None:
+    gap = Row(analysis="survival", metric="orders", estimand="rmst_difference", at="30", arm="b",
+              baseline="a", estimate=-1.5)  # fmt: skip
+    curve = Row(analysis="survival", metric="orders", estimand="survival", at="30", estimate=0.9)
+    assert metrics([gap, curve]) == {"orders/rmst_difference/b/day 30": -1.5}
+
+
 def test_a_term_that_describes_is_not_part_of_the_name() -> None:
     share = Row(analysis="quality", estimand="share", arm="a", term="expected 0.5", estimate=0.4)
     split = Row(analysis="ab", estimand="sample_ratio", term="chi-square, 1 df", p_value=0.02)

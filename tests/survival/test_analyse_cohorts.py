@@ -119,6 +119,11 @@ def test_hazards_are_events_a_day_at_risk(split, results):
             assert row.n == n[0]
 
 
+def told(results, place, day):
+    """Whether a group is shown on a day: hazards are by day here, wherever it is."""
+    return bool(results.where(estimand="hazard", at=f"{day}-{day}", **place).rows)
+
+
 def test_mean_times_are_areas_and_are_compared_with_the_largest_level(split, results):
     areas = {}
     for place, part in groups(split):
@@ -126,9 +131,11 @@ def test_mean_times_are_areas_and_are_compared_with_the_largest_level(split, res
         curve = SurvfuncRight(part["stop"].astype(float), (part["cause"] == 1).astype(int))
         if part["stop"].max() < HORIZON:
             assert row.estimate is None
-            limit = int(part["stop"].max())
             assert row.note.startswith("tau_beyond_follow_up")
-            assert row.note.endswith(f" {limit}")
+            assert int(row.note.rpartition(" ")[2]) <= part["stop"].max()
+            continue
+        if place["segment"] is not None and not told(results, place, HORIZON):
+            assert (row.estimate, row.note) == (None, "suppressed: fewer than 5 customers")
             continue
         times = np.concatenate([[0], curve.surv_times[curve.surv_times < HORIZON], [HORIZON]])
         values = np.concatenate([[1], curve.surv_prob[curve.surv_times < HORIZON]])
@@ -138,6 +145,9 @@ def test_mean_times_are_areas_and_are_compared_with_the_largest_level(split, res
     base = split.groupby("market").size().drop("(other)").idxmax()
     for row in results.where(estimand=["rmst_difference", "rmst_ratio"]).rows:
         assert (row.segment, row.baseline) == ("market", base)
+        if row.level not in areas:
+            assert row.estimate is None
+            continue
         one, two = areas[row.level], areas[base]
         expected = one - two if row.estimand == "rmst_difference" else one / two
         assert row.estimate == pytest.approx(expected, **CLOSE)
@@ -205,8 +215,13 @@ def active(part, term, begin, end):
 def test_retention_is_of_matured_customers(split, results):
     for place, part in groups(split):
         rows = results.where(estimand="retention", **place).rows
-        assert {r.term for r in rows} == {"n_day", "unbounded", "bracket", "rolling"}
+        by_cohort = place["segment"] == "cohort"
+        assert {r.term for r in rows} == {"n_day", "bracket", "rolling"} | (
+            {"unbounded"} if by_cohort else set()
+        )
         for row in rows:
+            if row.term == "unbounded" and row.estimate is not None:
+                assert row.note.startswith("follow_up_differs: ")
             ends = [int(x) for x in row.at.split("-")]
             begin, end = (ends[0], ends[-1]) if row.term != "rolling" else (ends[0] - 29, ends[0])
             matured, hits = active(part, row.term, begin, end)
@@ -235,28 +250,92 @@ def test_revenue_shares_are_those_of_the_rows(shop, results):
     assert orders["at"].min() >= NOON
 
 
-def test_p_values_are_adjusted_by_holm_within_a_key_and_day(results):
+def test_p_values_are_adjusted_by_holm_within_their_families(results):
     families = {}
+    ratios = [f"{x}log_hazard_ratio" for x in ("", "discrete_")]
+    ratios.append("log_subdistribution_hazard_ratio")
     for row in results.rows:
-        if row.baseline is None:
-            assert row.p_adjusted is None
+        if row.estimand in ratios:
+            family = row.term.split("=")[0]
+        elif row.estimand in ("log_rank", "gray"):
+            family = row.term
+        elif row.estimand == "equal_means":
+            family = None
+        elif row.estimand == "log_rate_ratio":
+            family = row.segment
+        elif row.baseline is not None:
+            family = row.segment, row.at, row.term
         else:
-            families.setdefault((row.estimand, row.segment, row.at, row.term), []).append(row)
-    assert any(len(rows) > 1 for rows in families.values())
+            assert row.p_adjusted is None
+            continue
+        families.setdefault((row.estimand, family), []).append(row)
     for rows in families.values():
         assert [r.p_adjusted for r in rows] == holm([r.p_value for r in rows])
+    sizes = {family: len(rows) for family, rows in families.items()}
+    for estimand in ratios:
+        assert (sizes[estimand, "market"], sizes[estimand, "age"]) == (2, 1)
+    assert sizes["log_rate_ratio", "market"] == 2
+    # Over the cohorts and the markets.
+    assert sizes["log_rank", "plain"] == sizes["gray", "orders"] == sizes["gray", "refunds"] == 2
+
+
+def test_tests_of_further_orders_say_what_they_compare(split, results):
+    base = split.groupby("market").size().drop("(other)").idxmax()
+    row = results.one(estimand="equal_means")
+    assert (row.segment, row.baseline, row.at) == ("market", base, str(HORIZON))
+    rows = results.where(estimand="log_rate_ratio").rows
+    assert {(r.segment, r.baseline, r.term) for r in rows} == {
+        ("market", base, f"market={r.level}") for r in rows
+    }
+    assert {r.level for r in rows} == set(split["market"]) - {base}
+
+
+def test_days_until_a_share_came_first_are_where_its_incidence_gets_there(results):
+    seen = 0
+    for row in results.where(estimand="survival_quantile").rows:
+        place = {"segment": row.segment, "level": row.level}
+        share = results.where(estimand="cumulative_incidence", term="orders", **place).rows
+        if row.estimate is None:
+            assert row.note.partition(":")[0] in ("suppressed", "not_reached")
+            assert all(r.estimate < float(row.term) for r in share)
+            continue
+        seen += 1
+        p = float(row.term)
+        first = next(r for r in share if r.estimate >= p - 1e-9)
+        if first.estimate == pytest.approx(p):  # the middle of the days on which it is p
+            assert row.estimate >= int(first.at)
+        else:
+            assert row.estimate == int(first.at)
+        assert "Aalen-Johansen" in row.method
+        # The curve's own interval, turned round.
+        assert row.ci_low == next(int(r.at) for r in share if (r.ci_high or 0.0) >= p)
+    assert seen >= 3
 
 
 def test_no_number_of_a_group_that_is_too_small_is_shown_nor_follows_from_the_others(results):
     """At risk on a day, or matured: everyone less the groups that are shown is 0, or enough."""
     whole, parts = {}, {}
     for row in results.where(estimand=["hazard", "retention"]).rows:
+        if row.term == "unbounded":  # of cohorts only
+            assert not row.n or row.n >= MIN
+            continue
         key = row.estimand, row.term, row.at
         if row.segment is None:
             whole[key] = row.n or 0
         else:
             assert not row.n or row.n >= MIN
             parts.setdefault((key, row.segment), []).append(row.n or 0)
+    for row in results.where(estimand=["survival_quantile", "rmst", "rmst_difference"]).rows:
+        if row.segment is None:
+            continue
+        last = max(
+            d
+            for d in range(HORIZON + 1)
+            if d == 0 or told(results, {"segment": row.segment, "level": row.level}, d)
+        )
+        for number in (row.estimate, row.ci_low, row.ci_high):
+            day = row.at if row.estimand != "survival_quantile" else number
+            assert number is None or float(day) <= last
     assert len(whole) > HORIZON
     for (key, segment), shown in parts.items():
         left = whole[key] - sum(shown)
@@ -268,6 +347,6 @@ def test_everyones_retention_has_the_error_between_cohorts(split, results):
     counts = [active(part, "bracket", 1, 30) for _, part in split.groupby("cohort")]
     n, x = np.array([c for c in counts if c[0]], float).T
     share = x.sum() / n.sum()
-    spread = ((x - share * n) ** 2).sum() * len(n) / (len(n) - 1)
+    spread = ((x - share * n) ** 2 / (1 - n / n.sum())).sum()
     assert row.std_error == pytest.approx(np.sqrt(spread) / n.sum(), **CLOSE)
     assert row.ci_low < share < row.ci_high

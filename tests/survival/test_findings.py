@@ -31,14 +31,20 @@ def survival(day, share, **more):
     )
 
 
+def first(day, share, term="orders", **more):
+    """A row of the share for whom `term` came first."""
+    ends = {"ci_low": share - 0.05, "ci_high": share + 0.05}
+    place = {"analysis": "survival", "estimand": "cumulative_incidence", "term": term}
+    return Row(**place, at=str(day), estimate=share, **ends, **more)
+
+
 def customers(n=N):
     return Row(analysis="survival", estimand="customers", estimate=n, n=n)
 
 
-def gap(level, day, value, p, adjusted, segment="market"):
+def gap(level, day, value, p, adjusted, segment="market", **more):
     return Row(
-        analysis="survival",
-        estimand="survival_difference",
+        **{"analysis": "survival", "estimand": "survival_difference", **more},
         segment=segment,
         level=level,
         baseline="B",
@@ -111,6 +117,58 @@ def test_without_correction_the_plain_p_counts(plan):
 def test_a_comparison_without_an_error_says_nothing(plan):
     rows = [customers(), survival(30, 0.7), gap("A", 30, -0.2, None, None)]
     assert codes(describe(plan, Results.of(rows))) == ["cohorts_described"]
+
+
+@pytest.fixture(scope="module")
+def competing(tmp_path_factory):
+    """A plan of fully followed customers, half of whom refund before they could come back."""
+    orders = [[20 + i % 9] if i % 14 else [] for i in range(N)]
+    refunds = [[1 + i % 9] if i % 2 else [] for i in range(N)]
+    shop = Shop([0] * N, orders, refunds, COLUMNS)
+    return study(tmp_path_factory.mktemp("refunds"), shop, by=["market"], competing=["refunds"])
+
+
+def test_where_events_compete_shares_are_of_those_who_came_first(competing):
+    rows = [customers(), survival(30, 0.2), survival(60, 0.1)]
+    rows += [first(30, 0.3), first(60, 0.4), first(30, 0.9, "refunds"), first(60, 0.9, "refunds")]
+    rows += [gap("A", 60, -0.8, 1e-9, 1e-9)]
+    rows += [gap("A", 60, 0.1, 0.6, 0.7, estimand="incidence_difference", term="orders")]
+    rows += [gap("A", 60, 0.9, 1e-9, 1e-9, estimand="incidence_difference", term="refunds")]
+    verdict = describe(competing, Results.of(rows))
+    assert codes(verdict) == ["cohorts_described", "groups_alike", "most_leave_early"]
+    told, alike, early = (r.numbers for r in verdict.reasons)
+    assert (told["day"], told["share"]) == (60, 0.4)
+    assert (told["ci_low"], told["ci_high"]) == (pytest.approx(0.35), pytest.approx(0.45))
+    assert (alike["difference"], alike["p"]) == (0.1, 0.7)
+    assert (alike["ci_low"], alike["ci_high"]) == (pytest.approx(0.0), pytest.approx(0.2))
+    assert early["share"] == pytest.approx(0.3 / 0.4)
+
+
+def test_customers_who_refund_first_have_not_come_back(competing):
+    """Most of the others come back, so that of the censoring curve most of all do."""
+    results = analysed(competing)
+    back = sum(1 for i in range(0, N, 2) if i % 14)
+    told = describe(competing, results).reasons[0].numbers
+    assert (told["day"], told["share"]) == (60, pytest.approx(back / N))
+    censored = results.one(estimand="survival", segment=None, at="60")
+    assert censored.estimate == pytest.approx(1 - back / (N / 2))
+    for row in results.where(estimand=["survival", "rmst", "rmst_difference"]).rows:
+        assert row.method.endswith("competing events censored")
+    assert results.one(estimand="survival_quantile", segment=None, term="0.25").estimate == 25
+    compared = [r for r in results.rows if r.segment == "market" and r.baseline is not None]
+    assert (compared[0].estimand, compared[0].at) == ("incidence_difference", "60")
+    assert compared[0].term == "orders"
+
+
+def test_the_day_that_the_file_fixes_is_told(tmp_path):
+    orders = [[1 + i % 29] if (i // 5) % 2 else [] for i in range(N)]
+    plan = study(tmp_path, Shop([0] * N, orders, columns=COLUMNS), by=["market"], tau="20d")
+    results = analysed(plan)
+    assert {r.at for r in results.where(estimand="survival_difference").rows} == {"20", "30", "60"}
+    verdict = describe(plan, results)
+    found = {r.code: r.numbers["day"] for r in verdict.reasons if r.code != "most_leave_early"}
+    assert set(found.values()) == {20}
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(

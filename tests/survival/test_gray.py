@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference import made_by_r
 
 from retention_lab.data.lifetable import LifeTable, merge
-from retention_lab.survival.gray import gray
+from retention_lab.survival.gray import TIED, gray
 from retention_lab.survival.logrank import NO_EVENTS, ONE_GROUP, logrank
 
 R = made_by_r()
@@ -32,6 +32,22 @@ def test_grays_test_equals_that_of_cmprsk(name, rho, cause):
     )
     assert found.chi2 == pytest.approx(expected["chisq"][cause - 1], rel=1e-10)
     assert found.df == expected["df"][cause - 1]
+
+
+def test_ties_with_which_a_group_ends_count_as_in_cmprsk():
+    """cuminc of cmprsk 2.2-11 on these rows: 5.485622 (p 0.01917349)."""
+    rows = [("a", 1, 2), ("a", 2, 7), ("a", 3, 1), ("a", 4, 1), ("b", 4, 3)]
+    group, day, n = zip(*rows, strict=True)
+    found = gray(LifeTable.of(day, [1] * 5, n, causes=CAUSES, g=np.array(group, object)), "g")
+    assert found.chi2 == pytest.approx(5.485622, abs=5e-7)
+    assert found.p_value == pytest.approx(0.01917349, abs=5e-9)
+
+
+def test_ties_that_leave_no_variance_are_said():
+    rows = [("a", 1, 1, 1), ("b", 2, 2, 20), ("a", 3, 1, 1), ("b", 3, 1, 28)]
+    group, day, cause, n = zip(*rows, strict=True)
+    found = gray(LifeTable.of(day, cause, n, causes=CAUSES, g=np.array(group, object)), "g")
+    assert (found.chi2, found.p_value, found.note) == (None, None, TIED)
 
 
 def test_without_competing_events_it_is_close_to_the_log_rank_test():

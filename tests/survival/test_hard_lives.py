@@ -269,6 +269,36 @@ def test_late_entry_leaves_out_fine_and_gray_with_a_note(tmp_path):
         assert hazard.n == at_risk.sum()
 
 
+def test_an_event_on_the_origins_own_day_is_in_the_first_bin(tmp_path):
+    refunds = [[i % 3] if i % 2 else [] for i in range(N)]
+    own = shop([[]] * N, refunds=refunds)
+    results, _ = run(tmp_path, own, event="next refunds")
+    rows = results.where(estimand="hazard", segment=None).rows
+    assert [(r.at, r.n, r.estimate) for r in rows[:2]] == [
+        ("0-0", N, pytest.approx(1 / 6)),
+        ("1-1", 5 * N // 6, pytest.approx(1 / 5)),
+    ]
+    weekly, _ = run(tmp_path, own, event="next refunds", horizon="90d", name="weekly")
+    assert weekly.where(estimand="hazard", segment=None).rows[0].at == "0-6"
+
+
+def test_a_test_of_means_that_cannot_be_had_by_tau_is_by_the_last_common_day(tmp_path):
+    young = {"market": ["A"] * 40 + ["B"] * 20}
+    origin = [0] * 40 + [140] * 20
+    orders = [[3 + i % 20, 30 + i % 5] for i in range(N)]
+    plain = Shop(origin, orders, columns=young)
+    results, _ = run(tmp_path, plain, by=["market"])
+    row = results.one(estimand="equal_means", segment="market")
+    assert (row.at, row.baseline) == ("30", "A")
+    results, _ = run(tmp_path, plain, by=["market"], tau="25d", name="fixed")
+    assert results.one(estimand="equal_means", segment="market").at == "25"
+    late = Shop([0] * 40 + [170] * 20, orders, columns=young)
+    results, _ = run(tmp_path, late, by=["market"], name="young")
+    row = results.one(estimand="equal_means", segment="market")
+    assert (row.at, row.estimate, row.note) == ("60", None, "suppressed: fewer than 5 customers")
+    assert results.one(estimand="log_rate_ratio").level == "B"
+
+
 def experiment(tmp_path, arms, expected):
     """The plan of an experiment of `arms` by customer, all of them exposed on one day."""
     write(

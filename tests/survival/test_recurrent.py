@@ -12,12 +12,13 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from retention_lab.data.repeats import Repeats
 from retention_lab.errors import DataError
 from retention_lab.survival.rates import rates
 from retention_lab.survival.recurrent import mean_cumulative, process
-from retention_lab.survival.recurrent_groups import band, differences, equal_means, ratios
+from retention_lab.survival.recurrent_groups import differences, equal_means
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 
@@ -228,24 +229,18 @@ def groups_of(seed, size, effect=0.0, k=2):
     return [p for _, p in r.parts("arm")], rows
 
 
-@pytest.mark.parametrize("weight", ["log-rank", "level", "area"])
 @pytest.mark.parametrize("k", [2, 3])
-def test_the_test_of_equal_means_is_the_rowwise_one(weight, k):
+def test_the_test_of_equal_means_is_the_rowwise_one(k):
     groups, rows = groups_of(10, 200, 0.3, k)
     tau = 30.0
-    found = equal_means(groups, tau, weight)
+    found = equal_means(groups, tau)
     time = np.unique(np.concatenate([g[2][g[3] > 0] for g in rows]))
     time = time[time <= tau]
     at_risk = np.array([[((g[1] < t) & (t <= g[2])).sum() for t in time] for g in rows])
     score, spread = np.zeros(k), np.zeros((k, k))
     for h, mine in enumerate(rows):
         psi, step = contributions(*mine, time)
-        if weight == "log-rank":
-            a = np.array([((g == h) - at_risk[g] / at_risk.sum(0)) * at_risk[h] for g in range(k)])
-        else:
-            step_size = np.ones(len(time)) if weight == "level" else tau - time
-            a = np.array([(float(g == h) - float(h == 0)) * step_size for g in range(k)])
-            a[0] = 0.0
+        a = np.array([((g == h) - at_risk[g] / at_risk.sum(0)) * at_risk[h] for g in range(k)])
         score += a @ step
         spread += (psi @ a.T).T @ (psi @ a.T)
     expected = score[1:] @ np.linalg.solve(spread[1:, 1:], score[1:])
@@ -254,38 +249,23 @@ def test_the_test_of_equal_means_is_the_rowwise_one(weight, k):
     assert 0 < found.p_value < 1
 
 
-def test_level_test_difference_and_its_interval_agree():
+def test_the_difference_is_that_of_the_two_means():
     (base, arm), _ = groups_of(11, 300, 0.4)
     (value,) = differences(arm, base, [30])
-    assert equal_means([base, arm], 30, "level").p_value == pytest.approx(value.p_value, rel=1e-9)
     one, two = (mean_cumulative(g).at([30])[0] for g in (arm, base))
     assert value.estimate == pytest.approx(one.estimate - two.estimate)
     assert value.std_error == pytest.approx(math.hypot(one.std_error, two.std_error))
-    (ratio,) = ratios(arm, base, [30])
-    assert ratio.estimate == pytest.approx(one.estimate / two.estimate)
-    assert ratio.low < ratio.estimate < ratio.high
-    middle = math.log(ratio.low) + math.log(ratio.high)
-    assert middle / 2 == pytest.approx(math.log(ratio.estimate))
+    z = value.estimate / value.std_error
+    assert value.p_value == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-9)
+    half = stats.norm.isf(0.025) * value.std_error
+    assert value.high - value.estimate == pytest.approx(half, rel=1e-12)
+    assert value.estimate - value.low == pytest.approx(half, rel=1e-12)
 
 
 def test_the_order_of_groups_does_not_change_the_test():
     groups, _ = groups_of(12, 240, 0.3, 3)
-    for weight in ("log-rank", "level", "area"):
-        found = {round(equal_means(g, 30, weight).statistic, 9) for g in (groups, groups[::-1])}
-        assert len(found) == 1
-
-
-def test_a_band_is_wider_than_the_points_and_repeats_itself():
-    (base, arm), _ = groups_of(13, 300, 0.4)
-    found = band(arm, base, 5, 30)
-    assert found.critical > 1.96
-    points = differences(arm, base, found.time)
-    assert all(b < p.low for b, p in zip(found.low, points, strict=True))
-    assert all(b > p.high for b, p in zip(found.high, points, strict=True))
-    np.testing.assert_allclose(found.estimate, [p.estimate for p in points])
-    assert band(arm, base, 5, 30).p_value == found.p_value
-    assert band(arm, base, 20, 20).critical == pytest.approx(1.96, abs=0.02)
-    assert band(arm, base, 5, 999).note.startswith("beyond_follow_up")
+    found = {round(equal_means(g, 30).statistic, 9) for g in (groups, groups[::-1])}
+    assert len(found) == 1
 
 
 def test_days_without_a_number_say_why():
@@ -312,12 +292,10 @@ def test_comparisons_without_a_number_say_why():
     assert differences(some, none, [10])[0].note.startswith("beyond_follow_up")
     assert differences(some, none, [7])[0].estimate == 0.5
     assert differences(none, none, [7])[0].note.startswith("no_events")
-    assert ratios(some, none, [7])[0].note.startswith("no_events")
     assert equal_means([some], 5).note.startswith("one_group")
     assert equal_means([some, none], 30).note.startswith("beyond_follow_up")
     assert equal_means([none, none], 5).note.startswith("no_events")
     assert equal_means([some, Repeats.of([1], [9], [1])], 5).note.startswith("too_few")
-    assert band(none, none, 0, 5).note.startswith("no_events")
 
 
 def test_plain_intervals_and_sums_that_fall():

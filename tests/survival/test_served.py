@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from cohort_shop import random_shop, study
 import retention_lab as rl
 from retention_lab.errors import DataError
 from retention_lab.survival.model_rows import example_of
+from retention_lab.survival.predict import CoxModel
 from retention_lab.survival.served import _load_pyfunc, save_model
 
 
@@ -52,11 +54,49 @@ def test_the_file_answers_as_the_model_to_the_last_bit(fitted, file):
     assert (expected[:, 0] > expected[:, 1]).all()
 
 
+def test_it_answers_as_the_model_of_all_days_on_its_days(fitted, file):
+    rows, whole = frame(fitted), CoxModel.of(fitted.fit, fitted.data)
+    content = json.loads(file.read_text())["model"]
+    served, full = CoxModel.from_dict(content), whole.predict(rows, [30, 60])
+    found = served.predict(rows, [30, 60])
+    for part in ("survival", "std_error", "low", "high", "hazard"):
+        np.testing.assert_allclose(getattr(found, part), getattr(full, part), rtol=1e-12)
+
+
+def test_the_file_does_not_tell_on_which_days_anybody_bought(fitted, file):
+    """Each curve has no more steps than the file has days, whatever the days of events."""
+    content = json.loads(file.read_text())
+    events = np.unique(fitted.data.stop[fitted.data.event])
+    assert len(events) > 20
+    for curve in content["model"]["curves"]:
+        assert curve["time"] == content["days"] == [30, 60]
+        assert curve["end"] == 60
+        for part in ("hazard", "variance", "slope"):
+            assert len(curve[part]) == len(content["days"])
+
+
+def test_days_on_which_a_level_has_few_customers_are_not_in_the_file(fitted):
+    at_risk = [fitted._fewest(day) for day in fitted.days]
+    assert at_risk[0] > at_risk[1] > 0
+    for least, days in ((at_risk[1], [30, 60]), (at_risk[0], [30]), (at_risk[0] + 1, [])):
+        model = dataclasses.replace(fitted, min_cell=least).model
+        assert [c.time.tolist() for c in model.curves] == [days]
+        found = model.predict(frame(fitted), [30, 60]).survival
+        assert np.isfinite(found).tolist() == [[30 in days, 60 in days]] * 3
+    other = frame(fitted)["market"][2]
+    x = fitted.data.x[:, list(fitted.data.names).index(f"market={other}")]
+    late = fitted.data.stop >= 60
+    assert at_risk[1] <= fitted.data.n[late & (x == 1)].sum()
+
+
 def test_other_days_may_be_asked_for_and_those_not_seen_have_no_number(fitted, file):
-    found = _load_pyfunc(str(file)).predict(frame(fitted), {"days": [7, 400]})
-    assert list(found.columns) == ["log_hazard_ratio", "day_7", "day_400"]
+    days = [7, 30, 45, 60, 400]
+    found = _load_pyfunc(str(file)).predict(frame(fitted), {"days": days})
+    assert list(found.columns) == ["log_hazard_ratio", *(f"day_{d}" for d in days)]
     assert found["day_400"].isna().all()
-    assert found["day_7"].notna().all()
+    assert (found["day_7"] == 1.0).all()
+    assert (found["day_45"] == found["day_30"]).all()
+    assert (found["day_60"] < found["day_45"]).all()
 
 
 def test_a_strange_level_is_refused_with_a_hint(fitted, file):

@@ -107,10 +107,16 @@ def test_the_average_is_over_cohorts_with_matured_customers():
     found = tri.average(t)
     x, n = t.active[[0, 1, 3], 0].astype(float), t.matured[[0, 1, 3], 0].astype(float)
     share = x.sum() / n.sum()
-    error = math.sqrt(1.5 * ((x - share * n) ** 2).sum()) / n.sum()
+    w = n / n.sum()
+    r = (x - share * n) / np.sqrt(1 - w)
+    error = math.sqrt((r**2).sum()) / n.sum()
     assert found.cohorts.tolist() == [3, 2, 0]
     assert (found.share[0], found.std_error[0]) == pytest.approx((share, error))
-    half = stats.t.ppf(0.975, 2) * error / share / (1 - share)
+    to_r = np.diag(1 / np.sqrt(1 - w)) @ (np.eye(3) - np.outer(w, np.ones(3)))
+    b = to_r @ np.diag(w) @ to_r.T
+    freedom = np.trace(b) ** 2 / np.trace(b @ b)
+    assert 1 < freedom < 2
+    half = stats.t.ppf(0.975, freedom) * error / share / (1 - share)
     odds = math.log(share / (1 - share))
     assert found.low[0] == pytest.approx(1 / (1 + math.exp(half - odds)))
     assert found.high[0] == pytest.approx(1 / (1 + math.exp(-half - odds)))
@@ -120,6 +126,21 @@ def test_the_average_is_over_cohorts_with_matured_customers():
     assert (found.low[1], found.high[1]) == pytest.approx(
         proportion_confint(0, 100, method="wilson")
     )
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.03])
+@pytest.mark.parametrize("size", [(300, 5), (1000, 30, 30), (3000, 3000, 10), (300,) * 5])
+def test_the_average_covers_where_cohorts_are_of_unlike_sizes(size, sd):
+    """The coverage of 95% intervals of a share of 20%, over 4,000 draws: MC error 0.004 at 0.93."""
+    draws, p, rng = 4_000, 0.2, np.random.default_rng(1)
+    n = np.array(size)[:, None]
+    shares = np.clip(p + sd * rng.normal(size=(len(size), draws)), 0.001, 0.999)
+    active, matured = rng.binomial(n, shares), np.repeat(n, draws, axis=1)
+    share, day = active / matured, np.zeros(draws)
+    names = tuple((str(i),) for i in range(len(size)))
+    parts = (n[:, 0], matured, active, share, share, share)
+    found = tri.average(tri.Triangle(("cohort",), names, day, day, *parts, 0.05))
+    assert np.mean((found.low <= p) & (p <= found.high)) >= 0.92
 
 
 def test_the_average_of_one_cohort_is_that_cohort():

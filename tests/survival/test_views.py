@@ -20,6 +20,7 @@ from retention_lab.survival.views import (
     reference_of,
     shown,
     small_levels,
+    span,
     views,
 )
 
@@ -96,6 +97,26 @@ def test_customers_at_risk_are_counted_on_every_day_also_where_they_enter_late(s
     assert at_risk_on(life, days).tolist() == expected.tolist()
     early = LifeTable.of(stop, np.ones(30))
     assert at_risk_on(early, days).tolist() == steps(early).at_risk_at(days).tolist()
+
+
+@pytest.mark.parametrize(
+    ("at_risk", "hidden", "expected"),
+    [
+        ([9, 8, 7, 0], (), (1, np.inf, False)),  # nobody is left: nothing is hidden
+        ([9, 8, 3, 0], (), (1, 2, False)),
+        ([9, 8, 7, 6], (3, 4), (1, 2, False)),
+        ([9, 8, 7, 6], (1, 2, 3, 4), (1, 0, False)),
+        ([9, 8, 7, 6], (2,), (1, np.inf, False)),  # late entry of others hides single days
+        ([3, 2, 1, 0], (), (1, 0, False)),
+        ([0, 0, 0, 0], (), (1, np.inf, False)),
+        ([0, 2, 8, 7], (), (3, np.inf, True)),
+        ([4, 6, 4, 9], (), (4, np.inf, True)),
+        ([6, 4, 9, 8], (), (1, 1, False)),  # the curve ends where too few were at risk
+    ],
+)
+def test_the_days_of_a_curve(at_risk, hidden, expected):
+    found = span(np.array(at_risk), 1, 5, hidden)
+    assert (found.first, found.last, found.late) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from retention_lab.figures import survival_plot
-from retention_lab.figures.groups import MOST, sizes_of, survival_rows
+from retention_lab.figures.groups import MOST, has_competing, sizes_of, survival_rows
 from retention_lab.results import Row
 from retention_lab.run.view.cohort_parts import (
     Section,
@@ -26,12 +26,19 @@ from retention_lab.run.view.findings import (
     per,
     state_of,
 )
-from retention_lab.run.view.groups import difference_text, differences, is_clear, shares_text
+from retention_lab.run.view.groups import (
+    difference_text,
+    differences,
+    is_clear,
+    share_gaps,
+    share_text,
+    shares_text,
+)
 from retention_lab.run.view.hero import short_name
 from retention_lab.run.view.model import Draw
 from retention_lab.run.view.record import Method
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import level_of, reason_text
+from retention_lab.texts import level_of, note_code, reason_text
 from retention_lab.texts.lives import cause_label, deed, level_label
 from retention_lab.texts.numbers import chance, date_text, number, p_text, share
 
@@ -84,8 +91,10 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
         state = STATE
     told = told_first(source)
     split = told or next(iter(splits(source)), None)
-    rows = differences(source, split) if split else ()
-    clearest = sorted(rows, key=lambda r: (not is_clear(r), r.p_value or 0.0))[:MOST_SAID]
+    compare = share_gaps if has_competing(source.spec) else differences
+    rows = compare(source, split) if split else ()
+    clearest = sorted(rows, key=lambda r: (not is_clear(r, source.spec), r.p_value or 0.0))
+    clearest = clearest[:MOST_SAID]
     if len(rows) > MOST:
         clearest = []
     language = tongue.language
@@ -103,6 +112,8 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
 
 def _groups(source: Source, tongue: Tongue, told: str | None, rows: Sequence[Row]) -> Sequence[str]:
     """How customers won in different ways differ: in days, else in shares."""
+    if has_competing(source.spec):
+        return [said for r in rows if (said := share_text(source, tongue, r))]
     if rows or told is None:
         return [difference_text(tongue, r) for r in rows]
     return shares_text(source, tongue, told)[:MOST_SAID]
@@ -145,7 +156,8 @@ def _found(source: Source, tongue: Tongue) -> tuple[str, ...]:
             continue
         words = {"share": part, "deed": deed(source.spec, tongue.language)}
         if r.estimate is None:
-            said.append(tongue.say("findings.quantile_not", **words))
+            if note_code(r.note) == "not_reached":
+                said.append(tongue.say("findings.quantile_not", **words))
             break
         days = number(r.estimate, 0)
         said.append(tongue.say("findings.quantile", days=days, **words))
@@ -165,9 +177,14 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
         facts.append((say("findings.cohorts"), say("findings.cohorts_value", **words)))
     survival = source.spec.survival
     if survival is not None:
-        event = cause_label(source.spec, None, language)
+        words = {"event": cause_label(source.spec, None, language)}
+        key = "findings.counts_value"
+        if survival.competing:
+            others = [cause_label(source.spec, c, language) for c in survival.competing]
+            words["others"] = say("comma").join(say("lives.quoted", name=o) for o in others)
+            key = "findings.counts_first"
         facts.append((say("findings.start"), _start(tongue)))
-        facts.append((say("findings.counts"), say("findings.counts_value", event=event)))
+        facts.append((say("findings.counts"), say(key, **words)))
     last = last_day(source)
     if last:
         as_of = source.spec.data.as_of
@@ -186,7 +203,11 @@ def _start(tongue: Tongue) -> str:
     if survival is None or survival.origin == "exposure":
         return tongue.say("findings.start_exposure")
     if survival.first is not None:
-        return tongue.say("findings.start_first", event=tongue.metric(survival.first))
+        words = {"event": tongue.metric(survival.first)}
+        if survival.existing and not isinstance(survival.existing, bool):
+            day = date_text(survival.existing, tongue.language)
+            return tongue.say("findings.start_known", date=day, **words)
+        return tongue.say("findings.start_first", **words)
     return tongue.say("findings.start_column", column=tongue.metric(survival.origin))
 
 

@@ -15,36 +15,46 @@ from retention_lab.figures import (
     share_plot,
     survival_plot,
 )
-from retention_lab.figures.groups import MOST, sizes_of, survival_rows
+from retention_lab.figures.groups import (
+    MOST,
+    came_rows,
+    has_competing,
+    sizes_of,
+    survival_rows,
+)
 from retention_lab.figures.hazard import CLIFF, early
 from retention_lab.figures.triangle import TERMS
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, Table, Value
+from retention_lab.run.view.chances import course_text
 from retention_lab.run.view.groups import (
     MILESTONES,
     group_label,
-    group_table,
+    group_tables,
     is_clear,
     name_of,
     said_of,
 )
 from retention_lab.run.view.model import Draw, model_block
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import interval_text, note_text
+from retention_lab.texts import note_text
 from retention_lab.texts.catalog import texts
 from retention_lab.texts.lives import (
     bounds,
     cause_label,
+    cut_month,
     days_text,
     deed,
     is_comeback,
     level_label,
     month_text,
+    span_text,
     split_label,
 )
 from retention_lab.texts.numbers import measure, number, p_cell, share
 
 COHORT = "cohort"
+SEVERAL = "several_levels"
 WON = ("promotion", "acquired", "customers")  # splits that the first screen tells
 MOST_GROUPS = 200  # lines of the table of customers
 
@@ -78,7 +88,7 @@ def sections(source: Source, tongue: Tongue, draw: Draw) -> tuple[Section, ...]:
 
 def splits(source: Source) -> tuple[str, ...]:
     """What customers are split by, the cohorts left out, in the order of the rows."""
-    named = ("survival", "rmst_difference", "survival_difference")
+    named = ("survival", "rmst_difference", "survival_difference", "incidence_difference")
     found = dict.fromkeys(
         r.segment
         for r in source.results.where(analysis="survival", estimand=named).rows
@@ -90,7 +100,7 @@ def splits(source: Source) -> tuple[str, ...]:
 def told_first(source: Source) -> str | None:
     """The split whose curves stand on the first screen: how customers were won, if it is known."""
     for name in WON:
-        levels = {r.level for r in survival_rows(source.results, "survival", name)}
+        levels = {r.level for r in came_rows(source.results, source.spec, name)}
         if 1 < len(levels) <= MOST:
             return name
     return None
@@ -104,7 +114,8 @@ def cohort_names(source: Source) -> tuple[str, ...]:
 
 def last_day(source: Source) -> int:
     """The last day that any curve reaches; 0 without a curve."""
-    rows = source.results.where(analysis="survival", estimand="survival").rows
+    estimand = "cumulative_incidence" if has_competing(source.spec) else "survival"
+    rows = source.results.where(analysis="survival", estimand=estimand).rows
     return max((bounds(r.at)[1] for r in rows if r.estimate is not None), default=0)
 
 
@@ -119,6 +130,7 @@ def _data(source: Source, tongue: Tongue) -> list[Block]:
         words = {"n": number(len(cohorts), 0), "first": ends[0], "last": ends[1]}
         said.append(tongue.say("findings.data_cohorts", **words))
     said.append(tongue.say("findings.data_ends", n=source.spec.privacy.min_cell))
+    said += _several(source, tongue)
     lines = []
     for segment in (*splits(source), COHORT):
         label = split_label(source.spec, segment, tongue.language)
@@ -135,11 +147,25 @@ def _data(source: Source, tongue: Tongue) -> list[Block]:
     ]
 
 
+def _several(source: Source, tongue: Tongue) -> list[str]:
+    """Customers who are in several groups of a split of the file: each counts once."""
+    by = source.spec.survival.by if source.spec.survival is not None else ()
+    said = []
+    for r in source.results.where(analysis="survival", estimand="left_out").rows:
+        code, _, of = (r.term or "").partition("/")
+        if code == SEVERAL and of in by:
+            words = {"n": number(r.estimate, 0), "of": tongue.metric(of)}
+            said.append(tongue.say("lives.several_levels", **words))
+    return said
+
+
 def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
     """One sentence for everything that was left out, or is odd, with its number."""
     said = []
     for r in source.results.where(analysis="survival", estimand="left_out").rows:
         code, _, of = (r.term or "").partition("/")
+        if code == SEVERAL:
+            continue
         key = f"lives.out.{code}"
         words = {"n": number(r.estimate, 0), "of": tongue.metric(of)}
         if key in texts(tongue.language):
@@ -151,18 +177,18 @@ def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
 
 
 def _groups(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
-    """One block a split: the difference in days, the curves, the table folded."""
+    """One block a split: the difference in days, or shares, the curves, the tables folded."""
     found = []
     for i, segment in enumerate(splits(source), 1):
-        table = group_table(source, tongue, segment, tongue.say("table.show"))
-        curves = survival_rows(source.results, "survival", segment)
+        tables = group_tables(source, tongue, segment)
+        curves = came_rows(source.results, source.spec, segment)
         shown = curves and segment != told_first(source)
         figures = [draw(f"lives-{i}", survival_plot, segment=segment)] if shown else []
         found.append(
             Block(
                 split_label(source.spec, segment, tongue.language),
                 said_of(source, tongue, segment),
-                (table,) if table is not None else (),
+                tables,
                 figures=tuple(figures),
             )
         )
@@ -176,17 +202,11 @@ def _hazard(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
         return []
     words = {"deed": deed(source.spec, tongue.language)}
     said = []
-    soon = early(source.results)
+    soon = early(source.results, source.spec)
     if soon is not None:
         numbers = {"share": share(soon[0]), "last": number(soon[1], 0), "day": CLIFF}
         said.append(tongue.say("findings.hazard_said", **numbers, **words))
-    peak = max(rows, key=lambda r: r.estimate or 0.0)
-    numbers = {"days": days_text(peak.at, tongue.language), "chance": share(peak.estimate)}
-    said.append(tongue.say("findings.hazard_peak", **numbers, **words))
-    after = next((r for r in rows if bounds(r.at)[0] > CLIFF), None)
-    if after is not None and bounds(peak.at)[1] <= CLIFF:
-        numbers = {"day": CLIFF, "chance": share(after.estimate)}
-        said.append(tongue.say("findings.hazard_after", **numbers))
+    said += course_text(rows, tongue)
     said.append(tongue.say("findings.hazard_how", day=CLIFF))
     others = [s for s in splits(source) if survival_rows(source.results, "hazard", s)]
     folded = [draw(f"hazard-{i}", hazard_plot, segment=s) for i, s in enumerate(others, 1)]
@@ -305,7 +325,7 @@ def _repeats(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
     told = next((r for r in rows if days and r.at == str(days[-1])), None)
     told = told or max(rows, key=lambda r: bounds(r.at))
     shown = measure("size", "mean", told.ci_low, told.ci_high)
-    interval = interval_text(source.spec, shown, told.ci_low, told.ci_high, tongue.language)
+    interval = span_text(source.spec, shown, told.ci_low, told.ci_high, tongue.language)
     words = {"day": number(bounds(told.at)[1], 0), "mean": shown.bare(told.estimate)}
     said = [tongue.say("findings.repeats_said", event=event, interval=interval, **words)]
     others = [s for s in splits(source) if survival_rows(source.results, "mean_cumulative", s)]
@@ -325,7 +345,7 @@ def _more(source: Source, tongue: Tongue, segment: str) -> list[str]:
             last[name_of(r)] = r
     said = []
     for name, r in list(last.items())[:4]:
-        clear = is_clear(r)
+        clear = is_clear(r, source.spec)
         shown = measure("size" if clear else "difference", "mean", r.ci_low, r.ci_high)
         up = (r.estimate or 0.0) >= 0 or not clear
         ends = (r.ci_low, r.ci_high) if up else (r.ci_high, r.ci_low)
@@ -335,7 +355,7 @@ def _more(source: Source, tongue: Tongue, segment: str) -> list[str]:
             "baseline": group_label(tongue, r.baseline, segment),
             "mean": shown.bare(abs(r.estimate or 0.0) if clear else r.estimate),
             "day": r.at,
-            "interval": interval_text(source.spec, shown, low, high, tongue.language),
+            "interval": span_text(source.spec, shown, low, high, tongue.language),
         }
         key = "more" if up else "fewer"
         said.append(tongue.say(f"findings.repeats_{key if clear else 'alike'}", **words))
@@ -349,7 +369,8 @@ def _returning(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
     if not known:
         return []
     months = [month_text(r.at or "", tongue.language) for r in (known[0], known[-1])]
-    words = {"month": months[1], "share": share(known[-1].estimate)}
+    cut = cut_month(source.spec, known[-1].at, tongue.language)
+    words = {"month": cut or months[1], "share": share(known[-1].estimate)}
     more = {"first": months[0], "before": share(known[0].estimate)}
     one = len(known) == 1
     key = "findings.returning_one" if one else "findings.returning_said"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from retention_lab.experiment.spec import Spec
 from retention_lab.results import Reason, Verdict
-from retention_lab.texts import interval_text, say
-from retention_lab.texts.lives import deed
+from retention_lab.texts import say
+from retention_lab.texts.lives import deed, span_text
 from retention_lab.texts.numbers import digits_of_spread, measure, number
 
 DESCRIBED = "cohorts_described"
@@ -39,7 +39,7 @@ def headline(verdict: Verdict, spec: Spec, language: str) -> str:
         return say(language, f"findings.{key}", n=n, day=reason.numbers.get("day"), **words)
     for code in ("no_customers", "no_events"):
         if any(r.code == code for r in verdict.reasons):
-            return say(language, f"findings.{code}", **words)
+            return say(language, f"findings.{code}", least=spec.privacy.min_cell, **words)
     return say(language, "findings.headline_none", **words)
 
 
@@ -61,7 +61,7 @@ def short(verdict: Verdict, spec: Spec, language: str) -> str:
         share=shown.text(n["share"], language),
         day=n.get("day"),
         deed=deed(spec, language),
-        interval=interval_text(spec, shown, n.get("ci_low"), n.get("ci_high"), language),
+        interval=span_text(spec, shown, n.get("ci_low"), n.get("ci_high"), language),
     )
 
 

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from retention_lab.figures.groups import sizes_of, survival_rows
+from retention_lab.experiment.spec import Spec, hours
+from retention_lab.figures.groups import (
+    came,
+    came_rows,
+    has_competing,
+    sizes_of,
+    survival_rows,
+)
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Table, Value, value
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import interval_text
-from retention_lab.texts.lives import OTHER, bounds, deed, level_label, split_label
+from retention_lab.texts import note_code, note_text
+from retention_lab.texts.lives import (
+    OTHER,
+    bounds,
+    deed,
+    event_of,
+    level_label,
+    span_text,
+    split_label,
+    undone,
+)
 from retention_lab.texts.numbers import (
     DASH,
     Measure,
@@ -21,12 +37,12 @@ from retention_lab.texts.numbers import (
     shared_measure,
 )
 
-TAU = 90  # the horizon that is told first
+TAU = 90  # the day that is told first where the file names none
 MILESTONES = (30, 90, 180, 365)
 MOST_SAID = 4
 FEW = 2  # comparisons that are told even where they are not clear
 MOST_LINES = 60
-ALPHA = 0.05
+UNSEEN = "not_seen_from_origin"
 
 
 def name_of(r: Row) -> str:
@@ -41,8 +57,10 @@ def group_label(tongue: Tongue, name: str | None, segment: str | None) -> str:
     return level_label(tongue.spec, name, tongue.language)
 
 
-def preferred(rows: Sequence[Row], at: int = TAU) -> str | None:
-    """The day that is told first of those in `rows`: `at`, else the last one; None without."""
+def preferred(rows: Sequence[Row], spec: Spec) -> str | None:
+    """The day told first of those in `rows`: the file's tau (or 90), else the last one, or None."""
+    tau = spec.survival.tau if spec.survival is not None else None
+    at = hours(tau) // 24 if tau is not None else TAU
     days = {r.at for r in rows if r.at is not None and r.estimate is not None}
     return str(at) if str(at) in days else max(days, key=bounds, default=None)
 
@@ -50,13 +68,13 @@ def preferred(rows: Sequence[Row], at: int = TAU) -> str | None:
 def differences(source: Source, segment: str | None) -> tuple[Row, ...]:
     """The differences in mean days of one horizon, one a group or arm."""
     rows = survival_rows(source.results, "rmst_difference", segment)
-    at = preferred(rows)
+    at = preferred(rows, source.spec)
     return tuple(r for r in rows if r.at == at and r.estimate is not None)
 
 
-def is_clear(r: Row) -> bool:
+def is_clear(r: Row, spec: Spec) -> bool:
     """Whether the interval leaves no difference, and the adjusted test does not object."""
-    return _beside_zero(r) and (r.p_adjusted is None or r.p_adjusted < ALPHA)
+    return _beside_zero(r) and (r.p_adjusted is None or r.p_adjusted < spec.inference.alpha)
 
 
 def _beside_zero(r: Row) -> bool:
@@ -64,16 +82,16 @@ def _beside_zero(r: Row) -> bool:
 
 
 def difference_text(tongue: Tongue, r: Row) -> str:
-    """``“Autumn sale” came back 14.8 days later than ...``: mean days within the horizon."""
+    """``“Autumn sale” spent 14.8 more of the first 90 days without ...``: restricted means."""
     shown = measure("size", "mean", r.ci_low, r.ci_high)
     signed = dataclasses.replace(shown, signed=True)
     estimate = r.estimate or 0.0
-    clear = is_clear(r)
-    key = "lives.alike" if not clear else "lives.later" if estimate > 0 else "lives.earlier"
+    clear = is_clear(r, tongue.spec)
+    key = "lives.alike" if not clear else "lives.more_days" if estimate > 0 else "lives.fewer_days"
     words = {
         "level": group_label(tongue, name_of(r), r.segment),
         "baseline": group_label(tongue, r.baseline, r.segment),
-        "deed": deed(tongue.spec, tongue.language),
+        "undone": undone(tongue.spec, tongue.language),
         "tau": r.at,
         "days": shown.bare(abs(estimate)),
         "change": signed.bare(estimate),
@@ -81,40 +99,85 @@ def difference_text(tongue: Tongue, r: Row) -> str:
     low, high = (r.ci_low, r.ci_high) if estimate > 0 or not clear else (r.ci_high, r.ci_low)
     ends = (low, high) if not clear else tuple(None if e is None else abs(e) for e in (low, high))
     style = signed if not clear else shown
-    words["interval"] = interval_text(tongue.spec, style, ends[0], ends[1], tongue.language)
-    said = tongue.say(key, **words)
-    if clear or r.p_adjusted is None or not _beside_zero(r):
+    words["interval"] = span_text(tongue.spec, style, ends[0], ends[1], tongue.language)
+    return _corrected(tongue, r, tongue.say(key, **words))
+
+
+def _corrected(tongue: Tongue, r: Row, said: str) -> str:
+    """`said`, and that the correction for several comparisons takes it back, where it does."""
+    if is_clear(r, tongue.spec) or r.p_adjusted is None or not _beside_zero(r):
         return said
     return tongue.joined([said, tongue.say("lives.corrected", p=p_text(r.p_adjusted))])
 
 
 def said_of(source: Source, tongue: Tongue, segment: str | None) -> tuple[str, ...]:
-    """The differences in words: all of a few groups, the clearest of many."""
+    """The differences in words: all of a few groups, the clearest of many.
+
+    In mean days first; with competing events in shares that had the event first, and no means.
+    """
+    unseen = _unseen(source, tongue, segment)
+    if has_competing(source.spec):
+        rows = share_gaps(source, segment)
+        shares = shares_text(source, tongue, segment) or _none_clear(rows, tongue, segment)
+        return (*shares, *unseen, *test_text(source, tongue, segment))
     rows = differences(source, segment)
-    told = clearest(rows)
+    told = clearest(rows, source.spec)
     said = [difference_text(tongue, r) for r in told]
-    if rows and not told:
-        words = {"n": len(rows), "baseline": group_label(tongue, rows[0].baseline, segment)}
-        said.append(
-            tongue.say("lives.none_clear", deed=deed(tongue.spec, tongue.language), **words)
-        )
-    if told:
+    if not told:
+        said += _none_clear(rows, tongue, segment)
+    else:
         said.append(tongue.say("lives.counted_full", tau=rows[0].at))
     said += shares_text(source, tongue, segment)
-    return (*said, *test_text(source, tongue, segment))
+    return (*said, *unseen, *test_text(source, tongue, segment))
+
+
+def _none_clear(rows: Sequence[Row], tongue: Tongue, segment: str | None) -> list[str]:
+    if not rows:
+        return []
+    words = {"n": len(rows), "baseline": group_label(tongue, rows[0].baseline, segment)}
+    return [tongue.say("lives.none_clear", deed=deed(tongue.spec, tongue.language), **words)]
+
+
+def _unseen(source: Source, tongue: Tongue, segment: str | None) -> list[str]:
+    """Why a group has no curve, where its row says so."""
+    said = []
+    for r in came_rows(source.results, source.spec, segment):
+        if r.estimate is None and note_code(r.note) == UNSEEN:
+            level = group_label(tongue, name_of(r), segment)
+            note = note_text(r.note, tongue.language)
+            said.append(tongue.say("lives.unseen", level=level, note=note))
+    return list(dict.fromkeys(said))
+
+
+def share_gaps(source: Source, segment: str | None) -> tuple[Row, ...]:
+    """Differences in the share that had the event by the day told first, one a group or arm."""
+    spec = source.spec
+    if has_competing(spec):
+        every = survival_rows(source.results, "incidence_difference", segment)
+        rows = [r for r in every if r.term in (None, event_of(spec))]
+    else:
+        every = survival_rows(source.results, "survival_difference", segment)
+        rows = [_turned(r) for r in every]
+    day = preferred(rows, spec)
+    return tuple(r for r in rows if r.at == day and r.estimate is not None)
+
+
+def _turned(r: Row) -> Row:
+    """A difference in the share without the event as one in the share that had it."""
+    gap, low, high = (None if e is None else -e for e in (r.estimate, r.ci_high, r.ci_low))
+    return dataclasses.replace(r, estimate=gap, ci_low=low, ci_high=high)
 
 
 def shares_text(source: Source, tongue: Tongue, segment: str | None) -> list[str]:
     """The shares by one day and their difference: of the groups that differ most."""
-    rows = survival_rows(source.results, "survival_difference", segment)
-    day = preferred(rows)
-    known = [r for r in rows if r.at == day and r.estimate is not None]
-    return [said for r in clearest(known) if (said := _shares(source, tongue, r))]
+    known = clearest(share_gaps(source, segment), source.spec)
+    return [said for r in known if (said := share_text(source, tongue, r))]
 
 
-def _shares(source: Source, tongue: Tongue, r: Row) -> str:
+def share_text(source: Source, tongue: Tongue, r: Row) -> str:
+    """The shares of a group and its reference by one day, and their difference."""
     day = bounds(r.at)[1]
-    curves = survival_rows(source.results, "survival", r.segment)
+    curves = came_rows(source.results, source.spec, r.segment)
     own, base = (
         share_by([c for c in curves if name_of(c) == name], day)
         for name in (name_of(r), r.baseline)
@@ -122,63 +185,112 @@ def _shares(source: Source, tongue: Tongue, r: Row) -> str:
     if own is None and base is None:
         return ""
     gap = r.estimate or 0.0
-    a = own.estimate if own is not None else None
-    b = base.estimate if base is not None else None
+    a = came(own).estimate if own is not None else None
+    b = came(base).estimate if base is not None else None
     a = a if a is not None else (b or 0.0) + gap
     b = b if b is not None else a - gap
-    low, high = (None if e is None else -e for e in (r.ci_high, r.ci_low))
+    low, high = r.ci_low, r.ci_high
     change = measure("difference", "proportion", low, high)
     plain = dataclasses.replace(change, signed=False, unit="percent")
     words = {
         "level": group_label(tongue, name_of(r), r.segment),
         "baseline": group_label(tongue, r.baseline, r.segment),
-        "a": plain.text(1 - a, tongue.language),
-        "b": plain.text(1 - b, tongue.language),
+        "a": plain.text(a, tongue.language),
+        "b": plain.text(b, tongue.language),
         "deed": deed(tongue.spec, tongue.language),
-        "change": change.text(-gap, tongue.language),
-        "interval": interval_text(tongue.spec, change, low, high, tongue.language),
+        "change": change.text(gap, tongue.language),
+        "interval": span_text(tongue.spec, change, low, high, tongue.language),
     }
-    return tongue.say("lives.by_day", day=day, **words)
+    if not has_competing(source.spec):
+        return tongue.say("lives.by_day", day=day, **words)
+    return _corrected(tongue, r, tongue.say("lives.by_day_first", day=day, **words))
 
 
-def clearest(rows: Sequence[Row]) -> tuple[Row, ...]:
+def clearest(rows: Sequence[Row], spec: Spec) -> tuple[Row, ...]:
     """All rows of a few groups; of many those that are clear, the clearest first."""
     if len(rows) <= FEW:
         return tuple(rows)
-    clear = sorted((r for r in rows if is_clear(r)), key=lambda r: r.p_value or 0.0)
+    clear = sorted((r for r in rows if is_clear(r, spec)), key=lambda r: r.p_value or 0.0)
     return tuple(clear[:MOST_SAID])
 
 
 def test_text(source: Source, tongue: Tongue, segment: str | None) -> tuple[str, ...]:
-    """Whether the groups differ at all, by the log-rank test; the plain one where there are two."""
-    rows = source.results.where(estimand="log_rank", segment=segment).rows
-    known = [r for r in rows if r.p_value is not None]
-    known.sort(key=lambda r: r.term != "plain")
+    """Whether the groups differ at all, by the log-rank test, the plain one where there are two.
+
+    With competing events by Gray's test of the share that had the event first.
+    """
+    spec, gray = source.spec, has_competing(source.spec)
+    rows = source.results.where(estimand="gray" if gray else "log_rank", segment=segment).rows
+    first = event_of(spec) if gray else "plain"
+    known = [r for r in rows if r.p_value is not None and (not gray or r.term == first)]
+    known.sort(key=lambda r: r.term != first)
     if not known:
         return ()
     p = known[0].p_value or 0.0
-    differs = p < source.spec.inference.alpha
-    if segment is None:
-        return (tongue.say("lives.arms_differ" if differs else "lives.arms_same", p=p_text(p)),)
-    words = {"segment": split_label(tongue.spec, segment, tongue.language), "p": p_text(p)}
-    return (tongue.say("lives.differ" if differs else "lives.same", **words),)
+    found = "differ" if p < spec.inference.alpha else "same"
+    words = {
+        "p": p_text(p),
+        "test": tongue.say("lives.test.gray" if gray else "lives.test.log_rank"),
+        "segment": split_label(spec, segment, tongue.language),
+    }
+    return (tongue.say(f"lives.{'arms_' if segment is None else ''}{found}", **words),)
+
+
+def group_tables(source: Source, tongue: Tongue, segment: str | None) -> tuple[Table, ...]:
+    """The folded tables of groups; with competing events what censors these has one of its own."""
+    say = tongue.say
+    censored = group_table(source, tongue, segment, say("table.show"))
+    if not has_competing(source.spec):
+        return (censored,) if censored is not None else ()
+    found = (
+        _first_table(source, tongue, segment, say("table.show")),
+        group_table(source, tongue, segment, say("lives.show_censored")),
+    )
+    return tuple(t for t in found if t is not None)
+
+
+def _first_table(source: Source, tongue: Tongue, segment: str | None, folded: str) -> Table | None:
+    """Every group: customers, the share that had the event first by some days, the difference."""
+    curves = _by_name(came_rows(source.results, source.spec, segment))
+    sizes = sizes_of(source.results, segment)
+    apart = {name_of(r): r for r in share_gaps(source, segment)}
+    names = _ordered(dict.fromkeys((*sizes, *curves)), sizes, apart)
+    if not names:
+        return None
+    days = _days(curves)
+    heads = [tongue.say("lives.group"), tongue.say("table.units")]
+    heads += [tongue.say("lives.share_by", day=d) for d in days]
+    at = next((r.at for r in apart.values()), None)
+    if apart:
+        heads += [tongue.say("lives.difference_by", day=at), tongue.say("table.p")]
+    ends = [(r.ci_low, r.ci_high) for r in apart.values()]
+    change = shared_measure("difference", "proportion", ends)
+    lines = []
+    for name in names[:MOST_LINES]:
+        line = _line(name, sizes, curves, days, tongue, segment)
+        if apart:
+            line += [value(apart.get(name), change, tongue), Value(_p(apart.get(name)))]
+        lines.append(tuple(line))
+    caption = _caption(tongue, apart, segment)
+    return Table(caption, tuple(heads), tuple(lines), folded)
 
 
 def group_table(source: Source, tongue: Tongue, segment: str | None, folded: str) -> Table | None:
-    """Every group: customers, shares by some days, mean days waited and their difference."""
-    curves: dict[str, list[Row]] = {}
-    for r in survival_rows(source.results, "survival", segment):
-        curves.setdefault(name_of(r), []).append(r)
+    """Every group: customers, shares by some days, mean days waited and their difference.
+
+    With competing events the caption says that these are censored, and gives the log-rank test.
+    """
+    curves = _by_name(survival_rows(source.results, "survival", segment))
     sizes = sizes_of(source.results, segment)
     means = survival_rows(source.results, "rmst", segment)
     apart = {name_of(r): r for r in differences(source, segment)}
-    tau = next((r.at for r in apart.values()), preferred(means))
+    tau = next((r.at for r in apart.values()), preferred(means, source.spec))
     mean = {name_of(r): r for r in means if r.at == tau}
-    names = list(dict.fromkeys((*sizes, *curves, *mean)))
-    if not names:
+    names = _ordered(dict.fromkeys((*sizes, *curves, *mean)), sizes, apart)
+    censored = has_competing(source.spec)
+    if not names or (censored and not curves and not mean):
         return None
-    names.sort(key=lambda n: (n in apart, n == OTHER, -sizes.get(n, 0)))
-    days = [d for d in MILESTONES if any(share_by(own, d) is not None for own in curves.values())]
+    days = _days(curves)
     heads = [tongue.say("lives.group"), tongue.say("table.units")]
     heads += [tongue.say("lives.share_by", day=d) for d in days]
     heads += [tongue.say("lives.mean_days", tau=tau)] if mean else []
@@ -187,19 +299,56 @@ def group_table(source: Source, tongue: Tongue, segment: str | None, folded: str
     change = shared_measure("difference", "mean", [(r.ci_low, r.ci_high) for r in apart.values()])
     lines = []
     for name in names[:MOST_LINES]:
-        size = sizes.get(name)
-        line = [Value(group_label(tongue, name, segment))]
-        line.append(Value(DASH if size is None else number(size, 0)))
-        line += [_share(curves.get(name, []), d, tongue) for d in days]
+        line = _line(name, sizes, curves, days, tongue, segment)
         line += [value(mean.get(name), level, tongue)] if mean else []
         if apart:
             line += [value(apart.get(name), change, tongue), Value(_p(apart.get(name)))]
         lines.append(tuple(line))
-    base = next((r.baseline for r in apart.values()), None)
-    caption = tongue.say("lives.table_plain")
-    if base is not None:
-        caption = tongue.say("lives.table", baseline=group_label(tongue, base, segment))
+    caption = _caption(tongue, apart, segment)
+    if censored:
+        caption = tongue.say("lives.table_censored", caption=caption)
+        tests = source.results.where(estimand="log_rank", segment=segment, term="plain").rows
+        p = next((r.p_value for r in tests if r.p_value is not None), None)
+        caption += tongue.say("lives.table_log_rank", p=p_text(p)) if p is not None else ""
     return Table(caption, tuple(heads), tuple(lines), folded)
+
+
+def _by_name(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for r in rows:
+        found.setdefault(name_of(r), []).append(r)
+    return found
+
+
+def _ordered(names: Iterable[str], sizes: Mapping[str, int], apart: Mapping[str, Row]) -> list[str]:
+    """The reference first, then the largest; all others together at the end."""
+    return sorted(names, key=lambda n: (n in apart, n == OTHER, -sizes.get(n, 0)))
+
+
+def _days(curves: Mapping[str, Sequence[Row]]) -> list[int]:
+    every = curves.values()
+    return [d for d in MILESTONES if any(share_by(own, d) is not None for own in every)]
+
+
+def _line(
+    name: str,
+    sizes: Mapping[str, int],
+    curves: Mapping[str, Sequence[Row]],
+    days: Sequence[int],
+    tongue: Tongue,
+    segment: str | None,
+) -> list[Value]:
+    size = sizes.get(name)
+    line = [Value(group_label(tongue, name, segment))]
+    line.append(Value(DASH if size is None else number(size, 0)))
+    return line + [_share(curves.get(name, []), d, tongue) for d in days]
+
+
+def _caption(tongue: Tongue, apart: Mapping[str, Row], segment: str | None) -> str:
+    base = next((r.baseline for r in apart.values()), None)
+    if base is None:
+        return tongue.say("lives.table_plain")
+    return tongue.say("lives.table", baseline=group_label(tongue, base, segment))
 
 
 def _p(r: Row | None) -> str:
@@ -215,17 +364,10 @@ def share_by(rows: Sequence[Row], day: int) -> Row | None:
     return max(before, key=lambda r: bounds(r.at)[1]) if before and after else None
 
 
-def risen(r: Row) -> Row:
-    """The same row as the share that has had the event."""
-    low, high = (None if e is None else 1 - e for e in (r.ci_high, r.ci_low))
-    estimate = None if r.estimate is None else 1 - r.estimate
-    return dataclasses.replace(r, estimate=estimate, ci_low=low, ci_high=high)
-
-
 def _share(rows: Sequence[Row], day: int, tongue: Tongue) -> Value:
     found = share_by(rows, day)
     if found is None:
         return Value(DASH)
-    row = risen(found)
+    row = came(found)
     shown: Measure = measure("level", "proportion", row.ci_low, row.ci_high)
     return value(row, shown, tongue)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from retention_lab.figures import repeat_plot, survival_plot
-from retention_lab.figures.groups import survival_rows
+from retention_lab.figures.groups import came_rows, survival_rows
 from retention_lab.run.view.blocks import Block
-from retention_lab.run.view.groups import group_table, said_of
+from retention_lab.run.view.groups import group_tables, said_of
 from retention_lab.run.view.model import Draw, arm_ratios
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts.lives import is_comeback
@@ -14,17 +14,18 @@ from retention_lab.texts.lives import is_comeback
 def lives(source: Source, tongue: Tongue, draw: Draw) -> Block | None:
     """Curves of the arms, the difference in days first, the hazard ratio second; None without.
 
+    With competing events the difference in shares that had the event first stands for the days.
     The title says what is asked; tables are folded.
     """
-    if not any(r.arm is not None for r in survival_rows(source.results, "survival")):
+    if not any(r.arm is not None for r in came_rows(source.results, source.spec)):
         return None
     ratios, model = arm_ratios(source, tongue)
-    shown = group_table(source, tongue, None, tongue.say("table.show"))
+    shown = group_tables(source, tongue, None)
     repeated = bool(survival_rows(source.results, "mean_cumulative"))
     return Block(
         tongue.say("lives.title" if is_comeback(source.spec) else "lives.title_had"),
         (*said_of(source, tongue, None), *ratios, tongue.say("lives.intro_arms")),
-        tuple(t for t in (shown, model) if t is not None),
+        (*shown, model) if model is not None else shown,
         figures=(draw("lives", survival_plot),),
         folded=(draw("repeats", repeat_plot),) if repeated else (),
         folded_title=tongue.say(

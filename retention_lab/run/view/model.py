@@ -15,7 +15,7 @@ from retention_lab.run.view.groups import MOST_SAID
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import note_text
 from retention_lab.texts.lives import deed, term_label
-from retention_lab.texts.numbers import DASH, p_cell, p_text, share
+from retention_lab.texts.numbers import DASH, number, p_cell, p_text
 
 Draw = Callable[..., Markup]  # a figure's name, the plot and what it is to show -> the figure
 GLOBAL = "global"
@@ -39,7 +39,7 @@ def model_block(source: Source, tongue: Tongue, draw: Draw) -> Block | None:
     said += holds(source, tongue, rows)
     known = [r for r in source.results.where(estimand="concordance").rows if r.segment is None]
     if known and known[0].estimate is not None:
-        said.append(tongue.say("lives.concordance", share=share(known[0].estimate), **words))
+        said.append(tongue.say("lives.concordance", n=number(100 * known[0].estimate, 0), **words))
     return Block(
         "",
         tuple(said),
