@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from retention_lab.ab.estimate import EPS, Level, Shared
+from retention_lab.algebra import pseudo_inverse
 from retention_lab.data.moments import Floats, Moments
 
 LEAST = 5  # units for each covariate, and as many more, below which an arm is not adjusted
-FLAT = 1e-10  # eigenvalue of a correlation matrix below which a direction counts as constant
 TOO_MANY = f"not_adjusted: an arm has fewer than {LEAST} units for each covariate"
 NOTHING_EXPLAINED = "not_adjusted: no covariate varies"
 
@@ -126,7 +126,7 @@ def _regression(
             square[i, j] = square[j, i] = float(m.comoment[cell, m.pair(x, y)]) / (n - 1)
     centre = np.array([m.mean_x[cell, m.pair(x)] for x in covariates])
     cross = _cross(m, cell, level, numerator, denominator, covariates) / (n - 1)
-    inverse, rank = _inverse(square, [abs(m.mean(cell, x)) for x in covariates])
+    inverse, rank = pseudo_inverse(square, [abs(m.mean(cell, x)) for x in covariates])
     slope = inverse @ cross
     explained = float(cross @ slope)
     left = max(level.variance * n - explained, 0.0)
@@ -151,16 +151,3 @@ def _cross(
         return with_y
     with_d = np.array([m.comoment[cell, m.pair(denominator, x)] for x in covariates])
     return np.asarray((with_y - level.estimate * with_d) / m.mean(cell, denominator))
-
-
-def _inverse(square: Floats, size: Sequence[float]) -> tuple[Floats, int]:
-    """The pseudo-inverse of a covariance matrix, and its rank."""
-    spread = np.sqrt(np.diag(square))
-    varies = np.isfinite(spread) & (spread > 4 * EPS * np.asarray(size))
-    scale = np.where(varies, spread, 1.0)
-    inside = np.outer(varies, varies) & np.isfinite(square)
-    correlation = np.where(inside, square / np.outer(scale, scale), 0.0)
-    values, vectors = np.linalg.eigh(correlation)
-    kept = values > FLAT * max(len(spread), 1)
-    parts = vectors[:, kept] / values[kept] @ vectors[:, kept].T
-    return np.asarray(parts / np.outer(scale, scale)), int(kept.sum())

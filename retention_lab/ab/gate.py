@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from retention_lab.ab.adjust import FLAT, LEAST
+from retention_lab.ab.adjust import LEAST
 from retention_lab.ab.estimate import EPS, FEW
+from retention_lab.algebra import FLAT
 from retention_lab.data.moments import Moments
 
 Floats = npt.NDArray[np.float64]

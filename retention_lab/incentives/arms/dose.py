@@ -1,0 +1,189 @@
+"""Means of an outcome at several doses in; the response to the dose, and the best dose, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from retention_lab.data.moments import Floats
+from retention_lab.incentives.arms.fieller import critical
+
+DRAWS = 4_000
+GRID = 101
+Basis = Callable[[Floats], Floats]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Units that share a dose (and a cluster): `dose`, `n`, `mean` of the outcome, and `spread`.
+
+    All have shape (C); `spread` is the sum of squares about the cell's mean. `cluster` (C) says
+    which cells belong together where units are not independent.
+    """
+
+    dose: Floats
+    n: Floats
+    mean: Floats
+    spread: Floats
+    cluster: Floats | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A regression on a basis of the dose: `coefficients` (k) and their `covariance` (k x k)."""
+
+    basis: Basis
+    coefficients: Floats
+    covariance: Floats
+
+    def at(self, dose: Sequence[float] | Floats, alpha: float = 0.05) -> Floats:
+        """Fitted values at doses, as rows (value, standard error, low, high)."""
+        return self._read(self.basis(np.asarray(dose, dtype=np.float64)), alpha)
+
+    def effect(self, dose: Sequence[float] | Floats, base: float, alpha: float = 0.05) -> Floats:
+        """Fitted value at doses less that at `base`, as rows (value, error, low, high)."""
+        moved = self.basis(np.asarray(dose, dtype=np.float64)) - self.basis(np.array([base]))
+        return self._read(moved, alpha)
+
+    def slope(self, dose: Sequence[float] | Floats, alpha: float = 0.05) -> Floats:
+        """Change of the fitted value per unit of the dose, as rows (value, error, low, high)."""
+        x = np.asarray(dose, dtype=np.float64)
+        step = 1e-5 * max(float(np.ptp(x)), 1.0)
+        return self._read((self.basis(x + step) - self.basis(x - step)) / (2.0 * step), alpha)
+
+    def _read(self, x: Floats, alpha: float) -> Floats:
+        value = x @ self.coefficients
+        error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", x, self.covariance, x), 0.0))
+        half = critical(alpha) * error
+        return np.column_stack([value, error, value - half, value + half])
+
+
+def linear(dose: Floats) -> Floats:
+    """Basis 1, dose."""
+    return np.column_stack([np.ones_like(dose), dose])
+
+
+def spline(knots: Sequence[float]) -> Basis:
+    """Basis of the natural cubic spline with `knots` (three or more), linear beyond the outer ones.
+
+    Source: Harrell (2015), Regression Modeling Strategies, 2nd edition, section 2.4.5.
+    """
+    t = np.asarray(sorted(knots), dtype=np.float64)
+    if len(t) < 3:
+        raise ValueError("a natural cubic spline needs three knots")
+
+    def basis(dose: Floats) -> Floats:
+        def cube(x: Floats) -> Floats:
+            return np.asarray(np.maximum(x, 0.0) ** 3)
+
+        scale = (t[-1] - t[0]) ** 2
+        width = t[-1] - t[-2]
+        columns = [np.ones_like(dose), dose]
+        for j in range(len(t) - 2):
+            part = cube(dose - t[j])
+            part = part - cube(dose - t[-2]) * (t[-1] - t[j]) / width
+            part = part + cube(dose - t[-1]) * (t[-2] - t[j]) / width
+            columns.append(part / scale)
+        return np.column_stack(columns)
+
+    return basis
+
+
+def fit(cells: Cells, basis: Basis) -> Fit:
+    """Least squares over units, from cells: every unit of a cell has the same dose.
+
+    The covariance is robust to unequal variances (HC2: every squared residual over 1 - leverage;
+    with a parameter for each dose it is that of the means), or clustered where the cells say so
+    (CR1, G / (G - 1) (n - 1) / (n - k)). The squared residuals of a cell add up to its `spread`
+    and n times the square of what its mean lies off the line.
+    Source: MacKinnon and White (1985), Journal of Econometrics 29(3), 305-325; Wooldridge (2010),
+    Econometric Analysis of Cross Section and Panel Data, section 20.3.
+    Raises ValueError where there are fewer doses than columns of the basis.
+    """
+    x = basis(cells.dose)
+    k, n = x.shape[1], float(cells.n.sum())
+    if len(np.unique(cells.dose[cells.n > 0])) < k:
+        raise ValueError("there are fewer doses than the response has parameters")
+    bread = np.linalg.inv((x * cells.n[:, None]).T @ x)
+    coefficients = bread @ (x.T @ (cells.n * cells.mean))
+    off = cells.mean - x @ coefficients
+    if cells.cluster is None:
+        leverage = np.minimum(np.einsum("ij,jk,ik->i", x, bread, x), 1.0 - 1e-9)
+        squares = (cells.spread + cells.n * off * off) / (1.0 - leverage)
+        middle, scale = (x * squares[:, None]).T @ x, 1.0
+    else:
+        which, place = np.unique(cells.cluster, return_inverse=True)
+        score = np.zeros((len(which), k))
+        np.add.at(score, place, x * (cells.n * off)[:, None])
+        middle = score.T @ score
+        groups = len(which)
+        scale = groups / (groups - 1) * (n - 1) / (n - k)
+    return Fit(basis, np.asarray(coefficients), np.asarray(scale * bread @ middle @ bread))
+
+
+def isotonic(n: Floats, mean: Floats, rising: bool = True) -> Floats:
+    """The means (C, at ascending doses) made monotone by least squares with weights `n`.
+
+    Source: pool adjacent violators, Barlow et al. (1972), Statistical Inference under Order
+    Restrictions.
+    """
+    from scipy.optimize import isotonic_regression
+
+    return np.asarray(isotonic_regression(mean, weights=n, increasing=rising).x)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Best:
+    """The dose that brings most: `dose` (low to high) and `value`, and how sure `chance` makes it.
+
+    `chance` holds, by dose that was tried, the share of draws in which it is the best one of them.
+    """
+
+    dose: float
+    low: float
+    high: float
+    value: float
+    chance: Floats
+
+
+def isotonic_draws(
+    n: Floats, mean: Floats, variance: Floats, seed: int = 1, rising: bool = True
+) -> Floats:
+    """Monotone responses (DRAWS x C) to normal draws of the means about `mean`.
+
+    Their quantiles are an approximate interval: where neighbouring doses do equally well it is too
+    short below and too long above, as no bootstrap of a monotone fit is exact there (Kosorok 2008).
+    """
+    rng = np.random.default_rng(seed)
+    draws = mean + np.sqrt(variance) * rng.standard_normal((DRAWS, len(mean)))
+    return np.stack([isotonic(n, d, rising) for d in draws])
+
+
+def best(
+    found: Fit, low: float, high: float, tried: Floats, alpha: float = 0.05, seed: int = 1
+) -> Best:
+    """The dose from `low` to `high` at which the fitted response is greatest.
+
+    Its interval holds the doses that are greatest in 1 - alpha of draws of the coefficients from
+    their normal distribution. `tried` are the doses of the test, whose chances to be the best one
+    are counted in the same draws.
+    """
+    grid = np.linspace(low, high, GRID)
+    values = found.basis(grid)
+    rng = np.random.default_rng(seed)
+    root = _root(found.covariance)
+    draws = found.coefficients + rng.standard_normal((DRAWS, len(root))) @ root.T
+    tops = grid[np.argmax(draws @ values.T, axis=1)]
+    ends = np.quantile(tops, [alpha / 2.0, 1.0 - alpha / 2.0])
+    at = int(np.argmax(values @ found.coefficients))
+    wins = np.argmax(draws @ found.basis(tried).T, axis=1)
+    chance = np.bincount(wins, minlength=len(tried)) / DRAWS
+    top = float(values[at] @ found.coefficients)
+    return Best(float(grid[at]), float(ends[0]), float(ends[1]), top, chance)
+
+
+def _root(covariance: Floats) -> Floats:
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))

@@ -1,0 +1,226 @@
+"""What an arm's customers spent, sent back and redeemed against the control's in; a ledger out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import special
+
+from retention_lab.data.moments import Floats
+from retention_lab.incentives.arms.fieller import Region, critical, fieller
+from retention_lab.incentives.arms.means import Contrast
+
+REVENUE, RETURNS, REDEEMED, BOUGHT = "revenue", "returns", "redeemed", "bought"
+LEAST = 30  # units (clusters, where they were randomised) below which an arm has no interval
+TOO_FEW = f"too_few_units: an arm has fewer than {LEAST} units, too few for an interval"
+NO_COST = "no_cost: the incentive cost nothing, so there is no return per dollar"
+COST_UNSURE = (
+    "cost_not_above_zero: the incremental cost is not clearly above 0, so a return per dollar "
+    "has no finite interval"
+)
+SAVES = "cost_negative: the arm cost less than the control, so a return per dollar has no meaning"
+NEGATIVE_MARGIN = "negative_margin: every dollar of orders loses money before the incentive"
+CONTROL_REDEEMS = "control_redeems: customers of the control redeemed too; their cost is taken off"
+NOBODY = "nobody_redeems: no customer of the arm redeemed the incentive"
+AT_LEAST = (
+    "at_least: a lower bound; exact if everyone whom the incentive made buy redeemed it, and it "
+    "kept nobody from buying"
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Terms:
+    """What the shop earns and pays, in its currency.
+
+    `margin` is the goods' margin as a share of revenue after returns; `contact` what it costs to
+    reach one customer of the arm; `redemption` what one redemption costs; `min_roi` the least
+    incremental margin per unit of incremental cost that the shop wants.
+    """
+
+    margin: float
+    contact: float = 0.0
+    redemption: float = 0.0
+    min_roi: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the ledger, per customer of the arm unless it is a share or a ratio."""
+
+    estimand: str
+    estimate: float | None = None
+    std_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    note: str | None = None
+
+
+def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float) -> list[Line]:
+    """The lines of the ledger of one arm against the control.
+
+    `columns` names what `found` holds: `revenue` always; `returns` (refunded value), `redeemed`
+    (redemptions a customer) and `bought` (0 or 1) where they are known.
+
+    With d the differences of means: margin M = margin (d_revenue - d_returns); cost C = contact +
+    redemption d_redeemed, which counts everyone who redeems; profit M - C; margin per dollar M / C
+    and return on the incentive M / C - 1, with Fieller's interval; the cost of a contact at which
+    profit is 0. All are linear in the means, or ratios of two that are, so errors are exact given
+    the means' covariance; quantiles are the normal ones.
+    """
+    at = {name: i for i, name in enumerate(columns)}
+    k = len(columns)
+    redeemed, returned = REDEEMED in at, RETURNS in at
+
+    def weights(**parts: float) -> Floats:
+        w = np.zeros(k)
+        for name, value in parts.items():
+            w[at[name]] = value
+        return w
+
+    d, v = found.difference, found.covariance
+    small = min(found.arm.n, found.base.n) < LEAST
+    goods = weights(revenue=terms.margin)
+    if returned:
+        goods = goods - weights(returns=terms.margin)
+    paid = weights(redeemed=terms.redemption) if redeemed and terms.redemption else np.zeros(k)
+
+    def linear(name: str, w: Floats, constant: float = 0.0, note: str | None = None) -> Line:
+        return _line(name, constant + float(w @ d), float(w @ v @ w), alpha, small, note)
+
+    loses = NEGATIVE_MARGIN if terms.margin < 0 else None
+    leak = CONTROL_REDEEMS if redeemed and found.base.mean[at[REDEEMED]] > 0 else None
+    lines = [linear("incremental_revenue", weights(revenue=1.0))]
+    if returned:
+        lines.append(linear("incremental_returns", weights(returns=1.0)))
+    lines += [
+        linear("incremental_margin", goods, note=loses),
+        _line("cost_contact", terms.contact, 0.0, alpha, small, None),
+    ]
+    if redeemed:
+        lines.append(linear("cost_redemption", paid, note=leak))
+    lines += [
+        linear("incremental_cost", paid, terms.contact, leak),
+        linear("incremental_profit", goods - paid, -terms.contact, loses),
+        *_per_dollar(d, v, goods, paid, terms, alpha, small),
+        linear("break_even_cost", goods - paid),
+        _ratio(found, at[REVENUE], alpha, small),
+    ]
+    if redeemed:
+        lines += _redeemers(found, at, alpha, small)
+    return lines
+
+
+def _line(
+    name: str, estimate: float, variance: float, alpha: float, small: bool, note: str | None
+) -> Line:
+    if not math.isfinite(estimate):
+        return Line(name, note="empty_arm: the arm has no units")
+    if small or not math.isfinite(variance):
+        return Line(name, estimate, note=TOO_FEW)
+    if variance <= 0.0:
+        return Line(name, estimate, note=note)
+    error = math.sqrt(variance)
+    half = critical(alpha) * error
+    p = 2.0 * float(special.ndtr(-abs(estimate) / error))
+    return Line(name, estimate, error, estimate - half, estimate + half, p, note)
+
+
+def _per_dollar(
+    d: Floats, v: Floats, goods: Floats, paid: Floats, terms: Terms, alpha: float, small: bool
+) -> list[Line]:
+    """Margin per dollar of cost, its excess over 1, and how likely it is above `min_roi`."""
+    names = ("margin_per_dollar", "roi", "probability_above_min_roi")
+    margin, cost = float(goods @ d), terms.contact + float(paid @ d)
+    vm, vc, cov = float(goods @ v @ goods), float(paid @ v @ paid), float(goods @ v @ paid)
+    reason = None
+    if not math.isfinite(margin + cost):
+        reason = "empty_arm: the arm has no units"
+    elif cost == 0.0:
+        reason = NO_COST
+    elif cost < 0.0:
+        reason = SAVES
+    if reason is not None:
+        return [Line(name, note=reason) for name in names]
+    value = margin / cost
+    if small or not math.isfinite(vm + vc):
+        return [Line(n, value - i, note=TOO_FEW) for i, n in enumerate(names[:2])] + [
+            Line(names[2], note=TOO_FEW)
+        ]
+    error = math.sqrt(max(vm - 2.0 * value * cov + value * value * vc, 0.0)) / cost
+    region = fieller(margin, cost, vm, vc, cov, alpha)
+    excess = math.sqrt(max(vm - 2.0 * terms.min_roi * cov + terms.min_roi**2 * vc, 0.0))
+    beyond = margin - terms.min_roi * cost
+    sure = float(special.ndtr(beyond / excess)) if excess > 0.0 else float(beyond > 0.0)
+    low, high, note = _ends(region, COST_UNSURE)
+    return [
+        Line(names[0], value, error, low, high, note=note),
+        Line(
+            names[1],
+            value - 1.0,
+            error,
+            None if low is None else low - 1.0,
+            None if high is None else high - 1.0,
+            note=note,
+        ),
+        Line(names[2], sure, note=note),
+    ]
+
+
+def _ends(region: Region, otherwise: str) -> tuple[float | None, float | None, str | None]:
+    if region.shape != "interval":
+        return None, None, otherwise
+    return region.low, region.high, None
+
+
+def _ratio(found: Contrast, at: int, alpha: float, small: bool) -> Line:
+    """The arm's mean revenue over the control's."""
+    name = "revenue_ratio"
+    mean, v = found.joint()
+    k = len(found.arm.mean)
+    x, y, i, j = float(mean[at]), float(mean[k + at]), at, k + at
+    if not math.isfinite(x + y) or y <= 0.0:
+        return Line(name, note="zero_baseline: the control's mean is not above 0")
+    if small:
+        return Line(name, x / y, note=TOO_FEW)
+    ratio = x / y
+    error = math.sqrt(max(v[i, i] - 2 * ratio * v[i, j] + ratio * ratio * v[j, j], 0.0)) / y
+    region = fieller(x, y, float(v[i, i]), float(v[j, j]), float(v[i, j]), alpha)
+    low, high, note = _ends(region, "unbounded: the control's mean is not clearly above 0")
+    return Line(name, ratio, error, low, high, note=note)
+
+
+def _redeemers(found: Contrast, at: dict[str, int], alpha: float, small: bool) -> list[Line]:
+    """How many redeem, and how many of them would have bought anyway.
+
+    At least 1 - (p1 - p0) / r of the redemptions, with p the shares that bought in arm and control
+    and r the share that redeemed: those whom the incentive made buy are p1 - p0 or, where it kept
+    somebody from buying, more; they are redeemers unless they forgot to.
+    """
+    i = at[REDEEMED]
+    rate, spread = float(found.arm.mean[i]), float(found.arm.covariance[i, i])
+    spread += float(found.shared_arm[i, i])
+    lines = [_line("redemption_rate", rate, spread, alpha, small, NOBODY if rate <= 0 else None)]
+    if BOUGHT not in at:
+        return lines
+    name = "redeemed_anyway"
+    if not rate > 0.0:
+        return [*lines, Line(name, note=NOBODY)]
+    b = at[BOUGHT]
+    brought = float(found.difference[b])
+    vy, cov = spread, float(found.arm.covariance[b, i] + found.shared_arm[b, i])
+    cov -= float(found.shared_both[i, b])
+    vx = float(found.covariance[b, b])
+    share = 1.0 - brought / rate
+    if small or not math.isfinite(vx + vy):
+        return [*lines, Line(name, share, note=TOO_FEW)]
+    region = fieller(brought, rate, vx, vy, cov, alpha)
+    low, high, note = _ends(region, "unbounded: too few redeemed to say")
+    slope = brought / rate
+    error = math.sqrt(max(vx - 2 * slope * cov + slope * slope * vy, 0.0)) / rate
+    if low is None or high is None:
+        return [*lines, Line(name, min(max(share, 0.0), 1.0), error, note=note)]
+    low, high = (min(max(1.0 - e, 0.0), 1.0) for e in (high, low))
+    return [*lines, Line(name, min(max(share, 0.0), 1.0), error, low, high, note=AT_LEAST)]

@@ -1,0 +1,153 @@
+"""Responses to a dose: Thornton's vouchers as published, statsmodels on rows, known curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+
+from retention_lab.incentives.arms.dose import (
+    Cells,
+    best,
+    fit,
+    isotonic,
+    isotonic_draws,
+    linear,
+    spline,
+)
+
+DATA = Path(__file__).parents[4] / "shared" / "golden" / "data" / "thornton_hiv.dta"
+
+
+def cells_of(dose, y, cluster=None):
+    """Rows as cells: one for each dose, or for each dose of a cluster."""
+    keys = np.stack([dose, np.zeros(len(dose)) if cluster is None else cluster])
+    which, place = np.unique(keys, axis=1, return_inverse=True)
+    place = np.ravel(place)
+    n = np.bincount(place).astype(float)
+    mean = np.bincount(place, y) / n
+    spread = np.bincount(place, (y - mean[place]) ** 2)
+    return Cells(which[0], n, mean, spread, None if cluster is None else which[1])
+
+
+def any_and(power):
+    def basis(dose):
+        return np.column_stack([np.ones_like(dose), dose > 0, *(dose**p for p in power)])
+
+    return basis
+
+
+@pytest.fixture
+def thornton():
+    if not DATA.is_file():
+        pytest.skip("thornton_hiv.dta is not in ../shared/golden/data")
+    import pandas as pd
+
+    frame = pd.read_stata(DATA).dropna(subset=["got", "any", "tinc", "villnum"])
+    return tuple(frame[c].to_numpy(float) for c in ("got", "any", "tinc", "villnum"))
+
+
+def test_thorntons_vouchers_with_errors_by_village(thornton, golden):
+    got, _, amount, village = thornton
+    expected = golden["thornton_incentive_dose"]
+    assert len(got) == expected["n"]
+    cells = cells_of(amount, got, village)
+    one = fit(cells, any_and([1]))
+    assert one.coefficients[1:] == pytest.approx(
+        [expected["linear"]["any"], expected["linear"]["tinc"]], rel=1e-9
+    )
+    assert np.sqrt(np.diag(one.covariance))[1:] == pytest.approx(expected["linear"]["se"], rel=1e-7)
+    two = fit(cells_of(amount, got), any_and([1, 2]))  # the reference's errors are HC2 here
+    numbers = np.array(list(expected["quadratic"].values()))
+    assert two.coefficients == pytest.approx(numbers[:, 0], rel=1e-9)
+    assert np.sqrt(np.diag(two.covariance)) == pytest.approx(numbers[:, 1], rel=1e-7)
+    offered = fit(cells, lambda d: np.column_stack([np.ones_like(d), d > 0]))
+    assert offered.coefficients[1] == pytest.approx(expected["any_only"]["b"], rel=1e-9)
+    error = expected["any_only"]["se_cluster_vill"]
+    assert np.sqrt(offered.covariance[1, 1]) == pytest.approx(error, rel=1e-7)
+
+
+def test_thorntons_monotone_response(thornton, golden):
+    got, _, amount, _ = thornton
+    cells = cells_of(amount, got)
+    made = isotonic(cells.n, cells.mean)
+    for at, value in golden["thornton_incentive_dose"]["isotonic_at"].items():
+        assert np.interp(float(at), cells.dose, made) == pytest.approx(value, abs=1e-9)
+
+
+def rows(n=2000, seed=6):
+    rng = np.random.default_rng(seed)
+    dose = rng.choice([0.0, 5.0, 10.0, 15.0, 20.0], n, p=[0.3, 0.1, 0.2, 0.2, 0.2])
+    store = rng.integers(0, 25, n).astype(float)
+    y = 3 + 0.4 * dose - 0.012 * dose**2 + rng.normal(size=n) * (1 + dose / 10)
+    return dose, y + rng.normal(size=25)[store.astype(int)], store
+
+
+@pytest.mark.parametrize("basis", [linear, spline([0, 10, 20]), spline([0, 5, 10, 20])])
+def test_a_fit_to_cells_is_the_fit_to_rows(basis):
+    dose, y, store = rows()
+    plain = sm.OLS(y, basis(dose)).fit(cov_type="HC2")
+    found = fit(cells_of(dose, y), basis)
+    np.testing.assert_allclose(found.coefficients, plain.params, rtol=1e-8)
+    np.testing.assert_allclose(found.covariance, plain.cov_params(), rtol=1e-7, atol=1e-13)
+    grouped = sm.OLS(y, basis(dose)).fit(cov_type="cluster", cov_kwds={"groups": store})
+    found = fit(cells_of(dose, y, store), basis)
+    np.testing.assert_allclose(found.covariance, grouped.cov_params(), rtol=1e-7, atol=1e-13)
+
+
+def test_slopes_and_effects_are_those_of_the_fit():
+    dose, y, _ = rows()
+    found = fit(cells_of(dose, y), linear)
+    slope = found.slope([5.0, 10.0])
+    np.testing.assert_allclose(slope[:, 0], found.coefficients[1], rtol=1e-7)
+    np.testing.assert_allclose(slope[:, 1], np.sqrt(found.covariance[1, 1]), rtol=1e-7)
+    effect = found.effect([10.0], 0.0)
+    np.testing.assert_allclose(effect[0, :2], 10 * slope[0, :2], rtol=1e-7)
+    curve = fit(cells_of(dose, y), spline([0, 10, 20]))
+    value = curve.at([4.0, 4.001])[:, 0]
+    assert curve.slope([4.0])[0, 0] == pytest.approx((value[1] - value[0]) / 0.001, rel=1e-3)
+
+
+def test_a_spline_is_linear_beyond_its_outer_knots_and_smooth_at_them():
+    basis = spline([0, 10, 20])
+    x = basis(np.array([-3.0, -2.0, -1.0, 25.0, 26.0, 27.0]))
+    np.testing.assert_allclose(x[0] - 2 * x[1] + x[2], 0, atol=1e-9)
+    np.testing.assert_allclose(x[3] - 2 * x[4] + x[5], 0, atol=1e-9)
+    with pytest.raises(ValueError, match="three knots"):
+        spline([0, 1])
+    with pytest.raises(ValueError, match="fewer doses"):
+        fit(cells_of(np.array([0.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0])), spline([0, 1, 2]))
+
+
+def test_the_monotone_response_and_its_interval():
+    n = np.array([100.0, 50.0, 50.0, 100.0])
+    mean = np.array([1.0, 3.0, 2.0, 4.0])
+    np.testing.assert_allclose(isotonic(n, mean), [1, 2.5, 2.5, 4])
+    np.testing.assert_allclose(isotonic(n, -mean, rising=False), [-1, -2.5, -2.5, -4])
+    draws = isotonic_draws(n, mean, np.full(4, 0.04))
+    assert (np.diff(draws, axis=1) >= 0).all()
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    assert (low < [1, 2.5, 2.5, 4]).all()
+    assert (high > [1, 2.5, 2.5, 4]).all()
+
+
+def test_the_best_dose_covers_the_top_of_the_curve():
+    """The true top is at 12, and the interval of the estimate holds it as often as it says."""
+    rng = np.random.default_rng(10)
+    doses = np.array([0.0, 5.0, 10.0, 15.0, 20.0])
+    held, runs = 0, 300
+    for _ in range(runs):
+        n = np.full(5, 2000.0)
+        mean = -0.01 * (doses - 12) ** 2 + rng.normal(size=5) * np.sqrt(1 / n)
+        cells = Cells(doses, n, mean, n - 1)
+
+        def square(d):
+            return np.column_stack([np.ones_like(d), d, d * d])
+
+        found = best(fit(cells, square), 0.0, 20.0, doses)
+        held += found.low <= 12.0 <= found.high
+        assert found.low <= found.dose <= found.high
+        assert found.chance.sum() == pytest.approx(1)
+    assert abs(held / runs - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / runs) + 0.01

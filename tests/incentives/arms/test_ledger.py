@@ -1,0 +1,183 @@
+"""The ledger: Hillstrom's e-mail by its published closed forms, and small cases by hand."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from arm_rows import moments_of
+
+from retention_lab.incentives.arms import ledger as book
+from retention_lab.incentives.arms.ledger import Terms, ledger
+from retention_lab.incentives.arms.means import Contrast, Means, contrast
+
+
+def lines(columns, found, terms, alpha=0.05):
+    made = ledger(columns, found, terms, alpha)
+    assert len({x.estimand for x in made}) == len(made)
+    return {x.estimand: x for x in made}
+
+
+def of_moments(means, variances, n, k=1):
+    """A contrast of independent columns, from their means and unit variances by arm."""
+    zero = np.zeros((k, k))
+    arms = [
+        Means(np.array(m, float), np.diag(v) / size, size, size)
+        for m, v, size in zip(means, variances, n, strict=True)
+    ]
+    return Contrast(*arms, zero, zero, zero)
+
+
+@pytest.mark.parametrize("arm", ["Mens E-Mail", "Womens E-Mail"])
+@pytest.mark.parametrize(("margin", "cost"), [(0.3, 0.05), (0.5, 0.1)])
+def test_hillstroms_ledger_is_the_closed_form(golden, arm, margin, cost):
+    """From the arm means and variances of the reference file: no data is needed."""
+    facts = golden["hillstrom_arm_means"]
+    arms = (arm, "No E-Mail")
+    found = of_moments(
+        [[facts["means"][a]["spend"]] for a in arms],
+        [[facts["var_ddof1"][a]["spend"]] for a in arms],
+        [facts["n"][a] for a in arms],
+    )
+    made = lines((book.REVENUE,), found, Terms(margin, contact=cost))
+    expected = golden["hillstrom_roi"]["values"][f"{arm}|margin={margin},cost={cost}"]
+    profit = made["incremental_profit"]
+    assert profit.estimate == pytest.approx(expected["inc_profit_per_recipient"], rel=1e-9)
+    assert profit.std_error == pytest.approx(expected["se"], rel=1e-9)
+    roi = made["roi"]
+    assert roi.estimate == pytest.approx(expected["roi_per_dollar"], rel=1e-9)
+    assert (roi.low, roi.high) == pytest.approx(tuple(expected["roi_ci95"]), rel=1e-9)
+    assert made["margin_per_dollar"].estimate == pytest.approx(roi.estimate + 1)
+    assert made["break_even_cost"].estimate == pytest.approx(expected["breakeven_cost"], rel=1e-9)
+    ratio = made["revenue_ratio"]
+    assert ratio.estimate == pytest.approx(expected["ratio"], rel=1e-9)
+    assert ratio.std_error == pytest.approx(expected["ratio_se_delta"], rel=1e-9)
+    assert (ratio.low, ratio.high) == pytest.approx(tuple(expected["ratio_ci_fieller"]), rel=1e-9)
+
+
+def test_hillstroms_ledger_from_its_rows(hillstrom, golden):
+    with hillstrom.open() as file:
+        rows = [r for r in csv.DictReader(file) if r["treatment"] != "Womens E-Mail"]
+    m = moments_of(
+        {"arm": [r["treatment"] for r in rows]}, {"revenue": [float(r["spend"]) for r in rows]}
+    )
+    found = contrast(m, m.cell("Mens E-Mail"), m.cell("No E-Mail"), ("revenue",))
+    made = lines((book.REVENUE,), found, Terms(0.3, contact=0.05))
+    assert made["incremental_profit"].estimate == pytest.approx(0.180948, abs=5e-7)
+    assert made["incremental_profit"].std_error == pytest.approx(0.043574, abs=5e-7)
+
+
+def shop(n=5000, seed=1, effect=0.06):
+    """Rows of a coupon test: what each customer spent, sent back, redeemed, and whether bought."""
+    rng = np.random.default_rng(seed)
+    arm = np.where(rng.random(n) < 0.5, "coupon", "none")
+    treated = arm == "coupon"
+    u = rng.random(n)
+    bought = (u < 0.2 + effect * treated).astype(float)
+    redeemed = (treated & (bought > 0) & (rng.random(n) < 0.5)).astype(float)
+    redeemed[treated & (u >= 0.2) & (bought > 0)] = 1.0  # those whom it made buy
+    revenue = bought * rng.lognormal(4, 0.5, n)
+    returns = revenue * (rng.random(n) < 0.15)
+    return {
+        "arm": arm, "revenue": revenue, "returns": returns,
+        "redeemed": redeemed, "bought": bought,
+    }  # fmt: skip
+
+
+NAMES = (book.REVENUE, book.RETURNS, book.REDEEMED, book.BOUGHT)
+
+
+def test_every_line_is_that_of_a_profit_worked_out_for_each_customer():
+    d = shop()
+    m = moments_of({"arm": d["arm"]}, {k: d[k] for k in NAMES})
+    terms = Terms(margin=0.4, contact=0.2, redemption=5.0)
+    made = lines(NAMES, contrast(m, 0, 1, NAMES), terms)
+    treated = d["arm"] == "coupon"
+    margin = 0.4 * (d["revenue"] - d["returns"])
+    cost = 0.2 * treated + 5.0 * d["redeemed"]
+
+    def difference(x):
+        a, b = x[treated], x[~treated]
+        return a.mean() - b.mean(), np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
+
+    for name, x in (
+        ("incremental_revenue", d["revenue"]),
+        ("incremental_returns", d["returns"]),
+        ("incremental_margin", margin),
+        ("incremental_cost", cost),
+        ("incremental_profit", margin - cost),
+        ("break_even_cost", margin - 5.0 * d["redeemed"]),
+    ):
+        estimate, error = difference(x)
+        assert made[name].estimate == pytest.approx(estimate, rel=1e-9), name
+        assert made[name].std_error == pytest.approx(error, rel=1e-9), name
+    per_dollar = made["margin_per_dollar"]
+    assert per_dollar.estimate == pytest.approx(difference(margin)[0] / difference(cost)[0])
+    # Both ends of Fieller's interval are just rejected by the test of margin - ratio x cost.
+    for end in (per_dollar.low, per_dollar.high):
+        estimate, error = difference(margin - end * cost)
+        assert abs(estimate) / error == pytest.approx(1.959964, rel=1e-6)
+    assert made["roi"].low == pytest.approx(per_dollar.low - 1)
+    steps = made["incremental_margin"].estimate - made["cost_contact"].estimate
+    steps -= made["cost_redemption"].estimate
+    assert made["incremental_profit"].estimate == pytest.approx(steps)
+    beyond = margin - 2.0 * cost
+    estimate, error = difference(beyond)
+    from statistics import NormalDist
+
+    chance = made["probability_above_min_roi"].estimate
+    assert chance == pytest.approx(NormalDist().cdf(estimate / error), abs=1e-9)
+
+
+def test_redeemers_who_would_have_bought_anyway_are_known_where_the_truth_is():
+    """In this shop everyone whom the coupon made buy redeems, so the bound is exact."""
+    d = shop(n=200_000, seed=4)
+    m = moments_of({"arm": d["arm"]}, {k: d[k] for k in NAMES})
+    found = lines(NAMES, contrast(m, 0, 1, NAMES), Terms(0.4))["redeemed_anyway"]
+    truth = 0.2 * 0.5 / (0.2 * 0.5 + 0.06)
+    assert found.low < truth < found.high
+    assert found.estimate == pytest.approx(truth, abs=4 * found.std_error)
+    assert found.note.startswith("at_least")
+
+
+def test_what_cannot_be_told_says_why():
+    free = of_moments([[5.0], [4.0]], [[9.0], [9.0]], (400, 400))
+    made = lines((book.REVENUE,), free, Terms(0.3))
+    assert made["roi"].estimate is None
+    assert made["roi"].note.startswith("no_cost")
+    assert made["incremental_profit"].estimate == pytest.approx(0.3)
+
+    loses = lines((book.REVENUE,), free, Terms(-0.1, contact=0.1))
+    assert loses["incremental_margin"].note.startswith("negative_margin")
+    assert loses["roi"].estimate == pytest.approx(-0.1 / 0.1 - 1)
+
+    tiny = of_moments([[5.0], [4.0]], [[9.0], [9.0]], (10, 400))
+    made = lines((book.REVENUE,), tiny, Terms(0.3, contact=0.1))
+    assert made["roi"].estimate == pytest.approx(2.0)
+    assert all(x.low is None and x.p_value is None for x in made.values())
+    assert made["incremental_profit"].note.startswith("too_few_units")
+
+    pair = (book.REVENUE, book.REDEEMED)
+    nobody = of_moments([[5.0, 0.0], [4.0, 0.0]], [[9.0, 0.0], [9.0, 0.0]], (400, 400), 2)
+    made = lines(pair, nobody, Terms(0.3, redemption=5.0))
+    assert made["redemption_rate"].note.startswith("nobody_redeems")
+    assert made["roi"].note.startswith("no_cost")
+
+    leak = of_moments([[5.0, 0.1], [4.0, 0.3]], [[9.0, 0.09], [9.0, 0.2]], (400, 400), 2)
+    made = lines(pair, leak, Terms(0.3, redemption=5.0))
+    assert made["cost_redemption"].note.startswith("control_redeems")
+    assert made["roi"].note.startswith("cost_negative")
+
+    unsure = of_moments([[5.0, 0.05], [4.0, 0.04]], [[9.0, 0.05], [9.0, 0.04]], (400, 400), 2)
+    made = lines(pair, unsure, Terms(0.3, redemption=5.0))
+    assert made["roi"].low is None
+    assert made["roi"].note.startswith("cost_not_above_zero")
+
+    empty = of_moments([[np.nan], [4.0]], [[np.nan], [9.0]], (400, 400))
+    made = lines((book.REVENUE,), empty, Terms(0.3, contact=0.1))
+    assert made["roi"].note.startswith("empty_arm")
+
+    zero = of_moments([[5.0], [0.0]], [[9.0], [0.0]], (400, 400))
+    made = lines((book.REVENUE,), zero, Terms(0.3, contact=0.1))
+    assert made["revenue_ratio"].note.startswith("zero_baseline")
