@@ -124,8 +124,8 @@ def curves_sql(files: str) -> dict[str, Any]:
 def cox(files: str) -> dict[str, Any]:
     """Cox's model with Efron's ties, from the rows."""
     from retention_lab.data.lifetable import LifeTable
-    from retention_lab.survival.cox import fit_cox
-    from retention_lab.survival.design import design
+    from retention_lab.survival.model.cox import fit_cox
+    from retention_lab.survival.model.design import design
 
     connection = _connection()
     LifeTable.of([1.0], [1], cohort=np.array(["a"], object))  # imports pyarrow
@@ -175,10 +175,10 @@ def cox_hand(files: str) -> dict[str, Any]:
 
 def robust(files: str, rows: str) -> dict[str, Any]:
     """A fit with robust errors of single rows with 14 numbers each, and its errors apart."""
-    from retention_lab.survival.cox import fit_cox, state_of
-    from retention_lab.survival.data import SurvivalData
-    from retention_lab.survival.partial import State
-    from retention_lab.survival.robust import sandwich
+    from retention_lab.survival.model.cox import fit_cox, state_of
+    from retention_lab.survival.model.data import SurvivalData
+    from retention_lab.survival.model.likelihood import State
+    from retention_lab.survival.model.robust import sandwich
 
     names = data.COVARIATES
     columns = [f"({c} = '{level}')::double" for c in names for level in _others(files, c)]

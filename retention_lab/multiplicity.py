@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SIMULTANEOUS = "simultaneous interval"  # what a method says of an interval that holds with others
+
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down adjustment; a missing p-value stays missing and is not counted.

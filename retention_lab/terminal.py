@@ -7,6 +7,7 @@ start-up counts; nothing here decides anything.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
     from retention_lab.run.compare import Comparison
     from retention_lab.run.outcome import Event, Outcome
 
-RED, GREEN = "31", "32"
+RED, GREEN, YELLOW = "31", "32", "33"
 WIDE = 160  # columns of a table that goes into a file or a pipe
 MOST_ROWS = 40  # of a comparison's results
-COLOURS = {"ship": "green", "stop": "red", "keep_running": "yellow", "invalid": "magenta"}
+COLOURS = {
+    "ship": "green",
+    "stop": "red",
+    "keep_running": "yellow",
+    "no answer": "yellow",
+    "invalid": "magenta",
+}
 AT_HAND = {
     "folder": "yes, in RETENTION_LAB_DATA",
     "cache": "yes, in the cache",
@@ -63,10 +70,10 @@ def good(text: str) -> None:
     _line(f"{_painted('✓', GREEN, sys.stdout)} {text}")
 
 
-def check(ok: bool, text: str) -> None:
-    """Print what was checked, and whether it is as it should be."""
-    mark = _painted("✓", GREEN, sys.stdout) if ok else _painted("✗", RED, sys.stdout)
-    _line(f"  {mark} {text}")
+def check(ok: bool, text: str, *, remark: bool = False) -> None:
+    """Print what was checked, and whether it is as it should be; a `remark` is worth a look."""
+    mark, colour = ("✗", RED) if not ok else ("!", YELLOW) if remark else ("✓", GREEN)
+    _line(f"  {_painted(mark, colour, sys.stdout)} {text}")
 
 
 def _line(text: str, stream: TextIO | None = None) -> None:
@@ -144,11 +151,16 @@ def experiments(
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str | None:
-    """The decision; where it is ``invalid``, with its reason; ``findings`` of a cohort study."""
+    """The decision; where it is ``invalid``, with its reason; ``findings`` of a cohort study.
+
+    A test that is over and undecided is not said to be kept running: there is nothing to run.
+    """
     decision: str | None = verdict.get("verdict")
     reason = verdict.get("reason")
     if reason == "cohorts_described":
         return "findings"
+    if reason == "ended_unclear":
+        return "no answer"
     if decision != "invalid" or not reason:
         return decision
     return f"{decision}: {INVALID.get(reason, str(reason).replace('_', ' '))}"
@@ -217,7 +229,9 @@ def outcomes(found: Sequence[Outcome], reports: Path, seconds: float | None = No
         table(("experiment", "verdict", "arm", "report", "seconds"), rows)
     for o in found:
         if o.status == "skipped_no_data":
-            how = f"`{command('data')}` says how to get it"
+            named = re.search(r"dataset '([\w-]+)'", o.message)
+            asked = f"data {named[1]}" if named else "data"
+            how = f"`{command(asked)}` says how to get it"
             say(f"{o.experiment} was skipped: {in_short(o.message)}; {how}")
     for o in found:
         if o.status == "interrupted":
@@ -305,7 +319,10 @@ def _short(kind: str, value: str | None) -> str | None:
 
 
 def _group(row: Row) -> str:
-    return f"{row.segment} = {row.level}" if row.segment else ""
+    """Of which group, term and time a row is: what tells it from the others of its estimand."""
+    group = f"{row.segment} = {row.level}" if row.segment else row.level
+    at = f"at {row.at}" if row.at else None
+    return ", ".join(part for part in (group, row.term, at) if part)
 
 
 def _cell(row: Row | None) -> str | None:

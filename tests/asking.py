@@ -76,7 +76,7 @@ def ask(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def ask(*words: str) -> Answer:
         monkeypatch.setattr(sys, "argv", ["retention-lab", *words])
         with pytest.raises(SystemExit) as ended:
-            __main__.main()
+            __main__.answer()
         said = capsys.readouterr()
         return Answer(int(ended.value.code or 0), said.out, said.err)
 

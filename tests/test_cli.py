@@ -32,6 +32,7 @@ def modules_after(*words: str, cwd: Path) -> set[str]:
         "import sys, json\n"
         "from retention_lab import __main__\n"
         f"sys.argv = ['retention-lab', *{list(words)!r}]\n"
+        "__main__._end = sys.exit\n"
         "try: __main__.main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))\n"
@@ -49,8 +50,42 @@ def test_help_imports_nothing_heavy(project: Path) -> None:
 
 def test_validate_imports_nothing_heavy(project: Path) -> None:
     found = modules_after("validate", "shop", cwd=project)
-    assert "duckdb" in found
-    assert found & (HEAVY | {"narwhals", "rich", "jinja2"}) == set()
+    assert "_duckdb" in found
+    assert found & (HEAVY | {"narwhals", "rich", "jinja2", "duckdb", "email", "tempfile"}) == set()
+
+
+def test_validate_ends_with_all_said_and_its_status(project: Path) -> None:
+    """It ends without taking its modules apart: nothing may be lost, nothing left open."""
+    words = [sys.executable, "-m", "retention_lab", "validate", "shop"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.endswith("customer_id' stands in one row and one arm\n"), done.stdout
+    change(project, "control: none", "control: nobody")
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no unit has 'nobody' in its arm" in done.stderr
+
+
+def test_validate_into_a_closed_pipe_fails_as_python_does(project: Path) -> None:
+    words = f"{sys.executable} -m retention_lab validate shop shop shop > /dev/full"
+    done = subprocess.run(words, shell=True, cwd=project, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+
+
+def test_pydantic_looks_for_no_plugins_and_has_the_rest_of_its_loader(project: Path) -> None:
+    code = (
+        "from retention_lab import __main__\n"
+        "__main__._look_for_no_plugins()\n"
+        "from pydantic.plugin import _loader\n"
+        "assert tuple(_loader.get_plugins()) == ()\n"
+        "from retention_lab.experiment.spec import Privacy\n"
+        "assert Privacy.model_validate({'min_cell': 5}).min_cell == 5\n"
+        "import sys; assert 'importlib.metadata' not in sys.modules\n"
+        "assert _loader.PYDANTIC_ENTRY_POINT_GROUP == 'pydantic'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_package_is_a_program() -> None:
@@ -222,7 +257,7 @@ def test_an_unexpected_error_keeps_its_traceback(ask: Ask, monkeypatch: pytest.M
     monkeypatch.setattr(validate, "make_plan", broken)
     monkeypatch.setattr(sys, "argv", ["retention-lab", "validate", "shop"])
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        __main__.main()
+        __main__.answer()
 
 
 # list, data

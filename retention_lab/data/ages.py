@@ -11,11 +11,12 @@ import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 
+from retention_lab.data.counted import ONCE, counted_rows
 from retention_lab.data.moments import Counts, Floats, Moments
 from retention_lab.data.source import Frame, Source
 from retention_lab.data.times import HOUR, end_of
 from retention_lab.data.units import AT, EXPOSED, UNIT, key, unit_frame
-from retention_lab.experiment.needs import Column
+from retention_lab.experiment.needs import ROWS, Column
 from retention_lab.experiment.spec import EVENT_KINDS
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def reduce_ages(plan: Plan) -> Moments | None:
     arms = sorted(plan.arms)
     parts = [_columns(plan, entered, arms, m, c, bins) for m, (c, bins) in followed.items()]
     names, said = [c for p in parts for c in p.names], json.loads(plan.definition)
-    content = {k: said[k] for k in ("as_of", "timezone")}
+    content = {k: said[k] for k in ("as_of", "timezone", ROWS) if k in said}
     for c, _ in followed.values():
         content[c.name] = {k: v for k, v in said[c.name].items() if k != "cap"}
     n, mean, comoment = (
@@ -207,14 +208,17 @@ def _columns(
 
 
 def _events(source: Source, spec: Spec, column: Column) -> Frame:
-    """The events of a column: whose, when, and their value."""
+    """The events of a column: whose and when; of a sum their lines, with the values."""
     assert spec.design is not None
     assert spec.design.unit is not None
     table = spec.data.events[str(column.event)]
     wanted = {UNIT: spec.design.unit, AT: table.at}
     if column.how == "sum":
         wanted[VALUE] = str(column.value)
-    return source.table(table.table, wanted, at=AT)
+    elif table.id is not None:
+        wanted[ONCE] = ONCE
+    rows = source.table(counted_rows(source, spec, str(column.event)), wanted, at=AT)
+    return rows.filter(nw.col(ONCE)) if ONCE in wanted else rows
 
 
 def _since(joined: Frame, bins: Bins) -> Frame:

@@ -16,8 +16,6 @@ import importlib.util
 import json
 import os
 import sys
-import tempfile
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -277,6 +275,8 @@ def _twin(name: str = "twin") -> Path:
     folder = _twin_folder(name)
     if all((folder / file).is_file() for file in TWIN_FILES):
         return folder
+    import tempfile
+
     from retention_lab.twin import scenario_of, simulate
 
     shop = simulate(scenario_of(name))
@@ -294,12 +294,12 @@ def _twin(name: str = "twin") -> Path:
 @functools.lru_cache(maxsize=8)
 def _twin_key(name: str = "twin") -> str:
     """Digest of the scenario and of the twin's code."""
+    from retention_lab.twin import scenario as module
     from retention_lab.twin.scenario import scenario_of
 
     scenario = json.dumps(dataclasses.asdict(scenario_of(name)), default=str, sort_keys=True)
     key = hashlib.sha256(scenario.encode())
-    code = resources.files("retention_lab.twin")
-    for file in sorted((f for f in code.iterdir() if f.name.endswith(".py")), key=lambda f: f.name):
+    for file in sorted(Path(module.__file__).parent.glob("*.py"), key=lambda f: f.name):
         key.update(file.read_bytes())
     return key.hexdigest()
 

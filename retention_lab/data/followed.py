@@ -9,6 +9,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
+from retention_lab.data.look import FEW
 from retention_lab.data.relations import (
     checked,
     condition,
@@ -75,22 +76,34 @@ class UnitsLook:
 def look_at_rows(
     spec: Spec, source: Source, ref: str, at: str, events: Events | None = None
 ) -> TableLook:
-    """One scan of the table `ref` with the time column `at`, and of its events one by one."""
+    """One scan of the table `ref` with the time column `at`, and of its events one by one.
+
+    A second one says why rows are left out, where any are. Of a table of units, which has one row
+    a unit, the units are not told apart again.
+    """
     kept = condition(events) if events is not None else "true"
     named, timed = known_id(source, ref, unit_id(spec)), known_time(at)
     future = f"{quoted(at)}::date > date '{spec.data.as_of}'"
     usable = f"ok and {named} and {timed} and not ({future})"
     unit = quoted(unit_id(spec))
+    rows = f"(select *, coalesce({kept}, false) as ok from t)"
+    apart = "distinct " if events is not None else ""
     (row,) = source.query(
-        f"select count(*) as n, count(*) filter (not ({named})) as nobody, "
-        f"count(*) filter ({named} and not ok) as others, "
-        f"count(*) filter (ok and {named} and not ({timed})) as never, "
-        f"count(*) filter (ok and {named} and {timed} and {future}) as later, "
-        f"max({quoted(at)}::date) filter ({usable}) as last, "
-        f"count(*) filter ({usable}) as usable, count(distinct {unit}) filter ({usable}) as units "
-        f"from (select *, coalesce({kept}, false) as ok from t)",
+        f"select count(*) as n, max({quoted(at)}::date) filter ({usable}) as last, "
+        f"count(*) filter ({usable}) as usable, count({apart}{unit}) filter ({usable}) as units "
+        f"from {rows}",
         t=ref,
     )
+    if row["usable"] == row["n"]:
+        row |= dict.fromkeys(("nobody", "others", "never", "later"), 0)
+    else:
+        row |= source.query(
+            f"select count(*) filter (not ({named})) as nobody, "
+            f"count(*) filter ({named} and not ok) as others, "
+            f"count(*) filter (ok and {named} and not ({timed})) as never, "
+            f"count(*) filter (ok and {named} and {timed} and {future}) as later from {rows}",
+            t=ref,
+        )[0]
     number: int | None = None
     if events is not None:
         name = next(n for n, e in spec.data.events.items() if e is events)
@@ -112,9 +125,10 @@ def look_at_rows(
 
 def repeated(spec: Spec, source: Source, ref: str) -> int:
     """How many rows of the table of units stand beside another of the same unit."""
-    unit = quoted(unit_id(spec))
-    sql = f"select count({unit}) - count(distinct {unit}) as n from t"
-    return int(source.query(sql, t=ref)[0]["n"])
+    if not source.repeats(ref, unit_id(spec)):
+        return 0
+    rows, units = source.counts(ref, unit_id(spec))
+    return rows - units
 
 
 def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str]) -> UnitsLook:
@@ -134,7 +148,7 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str]) -> UnitsLoo
         missing = f"{k} is null or {k}::varchar = '{MISSING_LEVEL}'"
         wanted.append(f"count(*) filter ({missing}) as missing_{i}")
     (row,) = source.query(f"{unit} select {', '.join(wanted)} from unit", t=any_ref)
-    strays, some, shared = _strays(spec, source, unit, any_ref)
+    strays, some, shared = _strays(spec, source, unit, any_ref, row["b"])
     named = list(enumerate(found.keys))
     return UnitsLook(
         units=int(row["units"]),
@@ -153,22 +167,29 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str]) -> UnitsLoo
 
 
 def _strays(
-    spec: Spec, source: Source, unit: str, ref: str
+    spec: Spec, source: Source, unit: str, ref: str, last: int | None
 ) -> tuple[dict[str, tuple[int, int]], bool, bool]:
-    """By event table, the units without an origin and before it; whether any has the event."""
+    """By event table, the units without an origin and before it; whether any has the event.
+
+    `last` is the day of the last origin: a few events after it are looked at first.
+    """
     survival = checked(spec)
     names, kind = (survival.waits_for, *survival.competing), kind_of(spec, source)
     any_event = happened(spec, source, [0])
-    some = source.query(
-        f"{unit} select 1 as found from ({any_event}) e join unit u on e.id = u.id "
-        f"where {kind} = '{EVENT}' limit 1",
-        t=ref,
+    few = f"select * from ({any_event}) where day > {last} limit {FEW}"
+    some = any(
+        source.query(
+            f"{unit} select 1 as found from ({rows}) e join unit u on e.id = u.id "
+            f"where {kind} = '{EVENT}' limit 1",
+            t=ref,
+        )
+        for rows in ((any_event,) if last is None else (few, any_event))
     )
     # Before an exposure, and outside of an experiment, customers lead their normal life.
     normal = survival.origin == EXPOSURE
     ranks = range(survival.first == survival.waits_for, 0 if normal else len(names))
     if not ranks:
-        return {}, bool(some), bool(some) or _shared(source, unit, any_event, ref)
+        return {}, some, some or _shared(source, unit, any_event, ref)
     rows = source.query(
         f"{unit} select e.rank, count(distinct e.id) filter (u.id is null) as nobody, "
         f"count(distinct e.id) filter (u.id is not null and ({kind}) is null) as before "
@@ -176,7 +197,7 @@ def _strays(
         t=ref,
     )
     strays = {names[r["rank"]]: (int(r["nobody"]), int(r["before"])) for r in rows}
-    return strays, bool(some), bool(some) or _shared(source, unit, any_event, ref)
+    return strays, some, some or _shared(source, unit, any_event, ref)
 
 
 def _shared(source: Source, unit: str, events: str, ref: str) -> bool:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from retention_lab.data import stored
-from retention_lab.data.codes import column_of, distinct, kind_of, tally, times_of
+from retention_lab.data.cells import Levels, Places, apart, joined, picked
+from retention_lab.data.codes import column_of, distinct, tally, times_of
 from retention_lab.data.spells import TIMES, Cause, Counts, Floats, Spells
-from retention_lab.errors import DataError, counted, did_you_mean
+from retention_lab.errors import DataError, counted
 
-Places = npt.NDArray[np.intp]
-Levels = npt.NDArray[Any]
+WHAT = "life table"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -123,8 +122,7 @@ class LifeTable:
 
     def by(self, *keys: str) -> LifeTable:
         """Rolled up to `keys`: the other keys are dropped and rows added. KeyError: unknown key."""
-        self._known(keys)
-        code, levels = distinct({k: self.levels[k] for k in keys}, self.cells)
+        code, levels = picked(self, keys, WHAT)
         return _compressed(code[self.cell], levels, self._rows(), self._what())
 
     def parts(self, *keys: str) -> list[tuple[tuple[Any, ...], LifeTable]]:
@@ -132,25 +130,8 @@ class LifeTable:
 
         `notes` cannot be told apart by level, so the parts have none.
         """
-        self._known(keys)
-        code, levels = distinct({k: self.levels[k] for k in keys}, self.cells)
-        labels = list(zip(*(levels[k].tolist() for k in keys), strict=True)) if keys else [()]
-        if not keys and not self.cells:
-            return []
-        mine = code[self.cell]
-        row_order, cell_order = (np.argsort(c, kind="stable") for c in (mine, code))
-        row_ends, cell_ends = (
-            np.append(0, np.cumsum(np.bincount(c, minlength=len(labels)))) for c in (mine, code)
-        )
-        found = []
-        for i, label in enumerate(labels):
-            rows = row_order[row_ends[i] : row_ends[i + 1]]
-            cells = cell_order[cell_ends[i] : cell_ends[i + 1]]
-            part: dict[str, Any] = {k: getattr(self, k)[rows] for k in _ROWS}
-            part["cell"] = np.searchsorted(cells, part["cell"])
-            part["levels"] = {k: v[cells] for k, v in self.levels.items()}
-            found.append((label, dataclasses.replace(self, notes={}, **part)))
-        return found
+        found = apart(self, keys, _ROWS, WHAT)
+        return [(label, dataclasses.replace(self, notes={}, **part)) for label, part in found]
 
     def where(self, key: str, level: Any) -> LifeTable:
         """The rows in which `key` is `level`; an empty table where there is none."""
@@ -177,19 +158,13 @@ class LifeTable:
     @classmethod
     def load(cls, path: str | Path) -> LifeTable:
         """Read what `save` wrote; DataError for any other file."""
-        table, content = stored.read(path, "lifetable", "life table")
-        with stored.whole(path, "life table"):
+        table, content = stored.read(path, "lifetable", WHAT)
+        with stored.whole(path, WHAT):
             rows = {k: table[k].to_numpy().astype(t) for k, t in _ROWS.items()}
             keys = tuple(content["keys"])
             levels = stored.levels_of(table, keys, rows["cell"])
             causes, notes = tuple(content["causes"]), dict(content["notes"])
             return cls(keys, levels, causes, **rows, definition=content["definition"], notes=notes)
-
-    def _known(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            if key not in self.keys:
-                hint = did_you_mean(key, self.keys)
-                raise KeyError(f"the life table is not split by {key!r}{hint}")
 
     def _rows(self) -> Spells:
         return Spells(self.start, self.stop, self.cause, self.n)
@@ -228,17 +203,10 @@ def merge(*tables: LifeTable) -> LifeTable:
     first = tables[0]
     for other in tables[1:]:
         _check_alike(first, other)
-    full = [t for t in tables if t.cells] or [first]
-    for key in first.keys:
-        if len({kind_of(t.levels[key]) for t in full}) > 1:
-            raise DataError(f"{key!r} is text in one life table and a number in another")
-    levels = {k: np.concatenate([t.levels[k] for t in full]) for k in first.keys}
-    before = np.cumsum([0, *(t.cells for t in full)])
-    place = np.concatenate([t.cell + b for t, b in zip(full, before[:-1], strict=True)])
-    code, levels = distinct(levels, int(before[-1]))
-    rows = Spells(*(np.concatenate([getattr(t, k) for t in full]) for k in TIMES))
+    cell, levels = joined(tables, WHAT)
+    rows = Spells(*(np.concatenate([getattr(t, k) for t in tables]) for k in TIMES))
     what = first._what() | {"notes": _added(*(t.notes for t in tables))}
-    return _compressed(code[place], levels, rows, what)
+    return _compressed(cell, levels, rows, what)
 
 
 def _compressed(

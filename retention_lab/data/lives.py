@@ -86,6 +86,7 @@ def ask(plan: Plan, sql: str, with_: str = "") -> dict[str, Any]:
     `sql` begins with select; `with_` may give further relations, ``name as (...)``. Nulls are
     masked. Raises DataError where a table cannot be read.
     """
+    import duckdb  # noqa: F401 - Narwhals knows a relation by its package
     import narwhals as nw
 
     known = relations(plan)
@@ -110,6 +111,8 @@ def definition(spec: Spec) -> str:
         if name in spec.data.events
     }
     said |= {"as_of": str(spec.data.as_of), "timezone": spec.data.timezone, "events": events}
+    if survival.among_new:
+        said["rest"] = "new customers"
     if survival.origin == EXPOSURE and spec.design is not None:
         said["arm"] = spec.design.arm
     return json.dumps(said, sort_keys=True)
@@ -118,27 +121,28 @@ def definition(spec: Spec) -> str:
 def _counts(plan: Plan) -> str:
     """The query: units by cell, entry, stop and cause.
 
-    Events are joined to their units once, and each unit keeps the least of age x causes + cause.
+    Events are joined to their units once, and each unit keeps the least of age x causes + cause: a
+    number, since text in the states of a GROUP BY cannot be spilled to disk.
     """
     spec, survival = plan.spec, checked(plan.spec)
     kinds = len(survival.kinds)
     levels = ["cohort", *(f'"key {i}"' for i in range(len(keys_of(spec, survival))))]
-    first = ", ".join(f"any_value(u.{c}) as c{i}" for i, c in enumerate(levels))
-    kind = kind_of(spec, plan.source)
-    code = f"{age_of()}::bigint * {kinds} + e.rank"
     waited = (
-        f"select u.id, {first}, any_value(u.entry) as entry, "
-        f"least(any_value(u.last), {survival.days}) as until, "
-        f"min(case when {kind} <> '{ORIGIN}' then {code} end) as code "
-        f"from unit u left join ({happened(spec, plan.source)}) e using (id) group by u.id"
+        f"select u.id, min({age_of()}::bigint * {kinds} + e.rank) as code "
+        f"from unit u join ({happened(spec, plan.source)}) e using (id) "
+        f"where {kind_of(spec, plan.source)} <> '{ORIGIN}' group by u.id"
+    )
+    followed = (
+        f"select unit.*, least(last, {survival.days}) as until, code "
+        f"from unit left join ({waited}) using (id)"
     )
     happens = f"code // {kinds} <= until"
-    named = ", ".join(f'c{i} as "level {i}"' for i in range(len(levels)))
+    named = ", ".join(f'{c} as "level {i}"' for i, c in enumerate(levels))
     return (
         f"select {named}, coalesce(entry, '-inf'::double)::double as entry, "
         f"(case when {happens} then code // {kinds} else until end)::double as stop, "
         f"(case when {happens} then code % {kinds} + 1 else 0 end)::integer as cause, "
-        f"count(*) as n from ({waited}) group by all"
+        f"count(*) as n from ({followed}) group by all"
     )
 
 

@@ -15,6 +15,9 @@ from retention_lab.data.source import Source, quoted
 from retention_lab.data.times import HOUR
 from retention_lab.experiment.needs import Column
 
+FEW = 64  # events that are looked at before all others
+EPOCH, MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ValueLook:
@@ -86,7 +89,7 @@ def look_at_units(
         known = [r[name] for r in rows if r.get(name) is not None]
         if not known:
             return None
-        return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=pick(known))
+        return EPOCH + int(pick(known)) * MICROSECOND
 
     return UnitLook(
         rows=total("n"),
@@ -159,8 +162,7 @@ def look_at_covariates(
 def repeated_units(source: Source, ref: str, unit: str, arm: str) -> tuple[int, int]:
     """How many units stand in more than one row, and how many of them in more than one arm."""
     u, a = quoted(unit), quoted(arm)
-    counts = source.query(f"select count({u}) as n, count(distinct {u}) as d from t", t=ref)[0]
-    if counts["n"] == counts["d"]:
+    if not source.repeats(ref, unit):
         return 0, 0
     found = source.query(
         f"select count(*) as repeated, count(*) filter (arms > 1) as crossed from (select "
@@ -191,16 +193,32 @@ def clusters(
 
 
 def has_event_after(
-    source: Source, units: str, unit: str, at: str, events: str, events_at: str
+    source: Source,
+    units: str,
+    unit: str,
+    at: str,
+    events: str,
+    events_at: str,
+    last: dt.datetime | None = None,
 ) -> bool:
-    """Whether any unit has an event after its exposure."""
-    found = source.query(
-        f"select 1 as found from e join t using ({quoted(unit)}) where "
-        f"{source.instant(events, events_at, 'e')} > {source.instant(units, at, 't')} limit 1",
-        t=units,
-        e=events,
+    """Whether any unit has an event after its exposure.
+
+    Where `last`, the last exposure of all, is given, a few events after it are looked at first:
+    they answer for most tables, at half the price.
+    """
+    ways = ["e"]
+    if last is not None:
+        late = source.later(events, events_at, (last - EPOCH) // MICROSECOND)
+        ways.insert(0, f"(from e where {late} limit {FEW}) e")
+    return any(
+        source.query(
+            f"select 1 as found from {rows} join t using ({quoted(unit)}) where "
+            f"{source.instant(events, events_at, 'e')} > {source.instant(units, at, 't')} limit 1",
+            t=units,
+            e=events,
+        )
+        for rows in ways
     )
-    return bool(found)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -215,14 +233,23 @@ def look_at_events(
     source: Source, events: str, unit: str, events_at: str, values: Sequence[str]
 ) -> EventLook:
     """One scan of the event table `events`, for the columns `values` that metrics add up."""
-    bad = f"{quoted(unit)} is null or {quoted(events_at)} is null"
-    wanted = [f"count(*) filter ({bad}) as stray"]
-    wanted += [
-        f"count(*) filter ({_odd(source, events, v, 'e')}) as odd_{i}" for i, v in enumerate(values)
-    ]
+    named, timed = quoted(unit), quoted(events_at)
+    # Plain counts of a Parquet file's columns are known without reading them.
+    wanted = [f"count(*) as n, count({named}) as named, count({timed}) as timed"]
+    fractional = source.fractional(events)
+    for i, v in enumerate(values):
+        odd = f"not isfinite({quoted(v)}::double)" if v in fractional else "false"
+        wanted.append(f"count({quoted(v)}) as known_{i}, count(*) filter ({odd}) as infinite_{i}")
     (row,) = source.query(f"select {', '.join(wanted)} from e", e=events)
+    stray, rows = 0, row["n"]
+    if min(row["named"], row["timed"]) < rows:
+        sql = f"select count(*) as n from e where {named} is null or {timed} is null"
+        stray = int(source.query(sql, e=events)[0]["n"])
     return EventLook(
-        int(row["stray"]), frozenset(v for i, v in enumerate(values) if row[f"odd_{i}"])
+        stray,
+        frozenset(
+            v for i, v in enumerate(values) if row[f"known_{i}"] < rows or row[f"infinite_{i}"]
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 
@@ -74,7 +74,7 @@ def registry() -> Mapping[str, Dataset]:
     """Every registered dataset by name, in the order of registry.yaml."""
     import yaml
 
-    text = resources.files("retention_lab.data").joinpath("registry.yaml").read_text("utf-8")
+    text = Path(__file__).with_name("registry.yaml").read_text("utf-8")
     entries: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)
     return {name: _dataset(name, entry) for name, entry in entries.items()}
 

@@ -225,14 +225,19 @@ def _own_origin(spec: Spec, source: Source, arms: Sequence[str], own: Sequence[s
 
 def _first_origin(spec: Spec, source: Source, name: str, columns: Sequence[str]) -> str:
     """SQL for each unit's first event, with the columns' values there: the least at that time."""
+    begun = (
+        f'select id, min(day) as origin, min(moment) as "origin at" '
+        f"from ({events_of(spec, source, name)}) group by id"
+    )
+    if not columns:
+        return begun
+    # Not min(struct_pack(moment, value)): its states cannot be spilled to disk.
     events = events_of(spec, source, name, columns=columns)
-    values = {
-        f"first {i}": f"min(struct_pack(a := moment, c := {quoted(f'c {i}')})).c"
-        for i in range(len(columns))
-    }
+    values = _listed({f"first {i}": f"min(e.{quoted(f'c {i}')})" for i in range(len(columns))})
     return (
-        f'select id, min(day) as origin, min(moment) as "origin at"{_listed(values)} '
-        f"from ({events}) group by id"
+        f'select e.id as id, min(b.origin) as origin, min(b."origin at") as "origin at"{values} '
+        f'from ({events}) e join ({begun}) b on e.id = b.id and e.moment = b."origin at" '
+        "group by e.id"
     )
 
 
@@ -246,11 +251,13 @@ def _levels(spec: Spec, source: Source, own: Sequence[str], first: Sequence[str]
         f" when {EPOCH} + origin between date '{p.start}' and date '{p.to}' then {literal(p.name)}"
         for p in survival.promotion
     )
-    made[PROMOTION] = f"case{periods} else {literal(REST)} end"
     known = 'since < "origin at"'
     if survival.existing is not True:
         known = f"{EPOCH} + origin < date '{survival.existing}'"
     made[CUSTOMERS] = f"case when {known} then '{EXISTING}' else '{NEW}' end"
+    # Who was there before was not won by the promotion, and would make its rest another one.
+    before = f" when {known} then '{EXISTING}'" if survival.among_new else ""
+    made[PROMOTION] = f"case{before}{periods} else {literal(REST)} end"
     place = {c: quoted(f"own {i}") for i, c in enumerate(own)}
     place |= {c: quoted(f"first {i}") for i, c in enumerate(first)}
     return [

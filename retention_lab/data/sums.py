@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from retention_lab.data import stored
-from retention_lab.data.codes import distinct, joint, kind_of, times_of
+from retention_lab.data.cells import Levels, apart, joined, picked
+from retention_lab.data.codes import distinct, joint, times_of
 from retention_lab.data.source import Frame, Source, quoted
-from retention_lab.errors import DataError, counted, did_you_mean
+from retention_lab.errors import DataError, counted
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
-Levels = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -111,27 +111,13 @@ class Sums:
 
     def by(self, *keys: str) -> Self:
         """Rolled up to `keys`: the other keys are dropped and sums added. KeyError: unknown key."""
-        self._known(keys)
-        code, levels = distinct({k: self.levels[k] for k in keys}, self.cells)
+        code, levels = picked(self, keys, self.WHAT)
         return self._compressed(code[self.cell], levels, self.kind, self._rows(), self.definition)
 
     def parts(self, *keys: str) -> list[tuple[tuple[Any, ...], Self]]:
         """One a combination of levels of `keys`, in their order; each keeps all keys."""
-        self._known(keys)
-        if not self.cells:
-            return []
-        code, levels = distinct({k: self.levels[k] for k in keys}, self.cells)
-        count = int(code.max()) + 1
-        labels = list(zip(*(levels[k].tolist() for k in keys), strict=True)) if keys else [()]
-        found = []
-        for i, label in zip(range(count), labels, strict=True):
-            mine = np.flatnonzero(code == i)
-            at = np.flatnonzero(code[self.cell] == i)
-            rows: dict[str, Any] = {k: getattr(self, k)[at] for k in _ROWS}
-            rows["cell"] = np.searchsorted(mine, rows["cell"])
-            rows["levels"] = {k: v[mine] for k, v in self.levels.items()}
-            found.append((label, dataclasses.replace(self, **rows)))
-        return found
+        found = apart(self, keys, _ROWS, self.WHAT)
+        return [(label, dataclasses.replace(self, **part)) for label, part in found]
 
     def save(self, path: str | Path) -> None:
         """Write a Parquet file, which `load` reads to the last bit."""
@@ -148,12 +134,6 @@ class Sums:
             rows = {k: table[k].to_numpy().astype(t) for k, t in _ROWS.items()}
             levels = stored.levels_of(table, content["keys"], rows["cell"])
             return cls(tuple(levels), levels, **rows, definition=content["definition"])
-
-    def _known(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            if key not in self.keys:
-                hint = did_you_mean(key, self.keys)
-                raise KeyError(f"the {self.WHAT} is not split by {key!r}{hint}")
 
     def _rows(self) -> dict[str, Floats]:
         return {"first": self.first, "second": self.second, "total": self.total}
@@ -195,17 +175,10 @@ def added(parts: Sequence[Any]) -> Any:
                 f"two of a {first.WHAT} differ in definition: "
                 f"{first.definition!r} and {other.definition!r}"
             )
-    full = [p for p in parts if p.cells] or [first]
-    for key in first.keys:
-        if len({kind_of(p.levels[key]) for p in full}) > 1:
-            raise DataError(f"{key!r} is text in one {first.WHAT} and a number in another")
-    before = np.cumsum([0, *(p.cells for p in full)])
-    levels = {k: np.concatenate([p.levels[k] for p in full]) for k in first.keys}
-    code, levels = distinct(levels, int(before[-1]))
-    place = np.concatenate([p.cell + b for p, b in zip(full, before[:-1], strict=True)])
-    rows = {k: np.concatenate([getattr(p, k) for p in full]) for k in ("first", "second", "total")}
-    kind = np.concatenate([p.kind for p in full])
-    return type(first)._compressed(code[place], levels, kind, rows, first.definition)
+    cell, levels = joined(parts, first.WHAT)
+    rows = {k: np.concatenate([getattr(p, k) for p in parts]) for k in ("first", "second", "total")}
+    kind = np.concatenate([p.kind for p in parts])
+    return type(first)._compressed(cell, levels, kind, rows, first.definition)
 
 
 def cells_of(by: Mapping[str, str]) -> tuple[str, str]:

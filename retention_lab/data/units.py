@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import narwhals as nw
 
+from retention_lab.data.counted import ONCE, counted_rows
 from retention_lab.data.look import UnitLook
 from retention_lab.data.source import Frame, Source
 from retention_lab.data.times import HOUR, end_of
@@ -149,13 +150,18 @@ def _own(column: Column, raw: nw.Expr) -> nw.Expr:
 def _events(
     source: Source, spec: Spec, name: str, exposures: Frame, columns: Sequence[Column]
 ) -> Frame:
-    """One row a unit with events: the sums and counts of every window in one pass."""
+    """One row a unit with events: the sums and counts of every window in one pass.
+
+    Counts are of events; sums add up the values of all their lines.
+    """
     assert spec.design is not None
     assert spec.design.unit is not None
     table = spec.data.events[name]
     values = {v: f"value {i}" for i, v in enumerate(dict.fromkeys(c.value for c in columns)) if v}
     wanted = {UNIT: spec.design.unit, AT: table.at, **{name: v for v, name in values.items()}}
-    joined = source.table(table.table, wanted, at=AT).join(exposures, on=UNIT, how="inner")
+    wanted |= {ONCE: ONCE} if table.id is not None else {}
+    rows = source.table(counted_rows(source, spec, name), wanted, at=AT)
+    joined = rows.join(exposures, on=UNIT, how="inner")
     since = nw.col(AT) - nw.col(EXPOSED)
     longest = max((c.window or 0 for c in columns if not c.before), default=0)
     earliest = max((c.window or 0 for c in columns if c.before), default=0)
@@ -169,7 +175,8 @@ def _events(
             if c.missing == "drop":
                 sums[f"lost {c.name}"] = (inside & value.is_null()).cast(nw.Int64).sum()
         else:
-            sums[c.name] = inside.cast(nw.Int64).sum()
+            one = inside & nw.col(ONCE) if table.id is not None else inside
+            sums[c.name] = one.cast(nw.Int64).sum()
     return joined.group_by(UNIT).agg(**sums)
 
 

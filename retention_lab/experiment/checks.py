@@ -6,7 +6,9 @@ import dataclasses
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from retention_lab.data.counted import counted_rows, filtered
 from retention_lab.data.look import (
     UnitLook,
     event_faults,
@@ -15,13 +17,19 @@ from retention_lab.data.look import (
     look_at_units,
     repeated_units,
 )
+from retention_lab.data.relations import condition
 from retention_lab.data.source import Source
-from retention_lab.data.times import HOUR, end_of
+from retention_lab.data.times import HOUR, end_of, no_times
 from retention_lab.errors import PlanError, counted, did_you_mean
 from retention_lab.experiment.covariates import Check, named_covariates
+from retention_lab.experiment.doubts import doubts, split_doubt
+from retention_lab.experiment.expressions import expression_fault
 from retention_lab.experiment.needs import Column, Needs, all_columns, needs
 from retention_lab.experiment.randomised import check_clusters
-from retention_lab.experiment.spec import Spec, Timed
+from retention_lab.experiment.spec import Events, Spec, Timed
+
+if TYPE_CHECKING:
+    from retention_lab.experiment.incentive import Offer
 
 MOST_LEVELS = 200
 MOST_ARMS = 20  # that are listed one by one
@@ -45,6 +53,7 @@ class Checker:
         self.arms: tuple[str, ...] = ()
         self.inputs: tuple[Input, ...] = ()
         self.needed: dict[str, Needs] = {}
+        self.offer: Offer | None = None
         self.look: UnitLook | None = None
         self.checks: list[Check] = []
         self.fatal: list[str] = []
@@ -75,6 +84,12 @@ class Checker:
         self._stop()
         self.checks += named.checks
         self.needed = needs(self.spec, tuple(known), covariates=named.covariates)
+        if self.spec.incentive is not None:
+            from retention_lab.experiment.incentive import known_late, with_offer
+
+            if main is not None:
+                self.fatal += known_late(self.spec, self.source)
+            self.offer, self.needed = with_offer(self.spec, self.needed, known, named.covariates)
         columns = all_columns(self.needed)
         self._columns(name, ref, known, main, columns)
         for event, (table, kinds) in events.items():
@@ -92,6 +107,7 @@ class Checker:
         self._stop()
         self._arms(look.by_arm, look.rows)
         self._units(ref, look)
+        self.checks += doubts(self.spec, self.source, ref, known, self.arms, columns)
         checks, fatal = check_clusters(self.spec, self.source, ref, look)
         self.checks += checks
         self.fatal += fatal
@@ -169,17 +185,23 @@ class Checker:
     def _is_time(self, key: str, column: str, ref: str, known: Mapping[str, str]) -> None:
         kind = known[column]
         if kind not in ("time", "date"):
-            self.fatal.append(f"{key}: column {column!r} of {ref} holds {kind}, not times or dates")
+            self.fatal.append(f"{key}: column {column!r} of {ref} {no_times(kind)}")
         if kind == "date":
             self._note("dates", f"{column!r} of {ref} has no time of day: midnight is taken")
 
     def _event_columns(
-        self, event: str, table: Timed, kinds: Mapping[str, str], known: Mapping[str, str],
+        self, event: str, table: Events, kinds: Mapping[str, str], known: Mapping[str, str],
         columns: tuple[Column, ...],
     ) -> None:  # fmt: skip
         key, unit = f"data.events.{event}", self.design.unit
         if self._has(f"{key}.at", table.at, table.table, kinds):
             self._is_time(f"{key}.at", table.at, table.table, kinds)
+        if table.id is not None:
+            self._has(f"{key}.id", table.id, table.table, kinds)
+        if table.where is not None:
+            sql, where = condition(table), f"{key}.where"
+            fault = expression_fault(self.source, where, table.where, table.table, sql, {"BOOLEAN"})
+            self.fatal += [fault] if fault is not None else []
         there = unit and self._has("design.unit", unit, table.table, kinds) and unit in known
         if unit and there and kinds[unit] != known[unit]:
             self.fatal.append(
@@ -200,8 +222,9 @@ class Checker:
             if c.event is not None and c.event not in self.data.events:
                 hint = did_you_mean(c.event, self.data.events)
                 declared = ", ".join(self.data.events) or "none are declared"
+                metric = c.name.partition(" ")[0]  # behind a space stands which of its columns
                 self.fatal.append(
-                    f"metric {c.name!r}: there is no data.events.{c.event} ({declared}){hint}"
+                    f"metric {metric!r}: there is no data.events.{c.event} ({declared}){hint}"
                 )
         if any(c.matures for c in columns) and self.data.as_of is None:
             self.fatal.append(
@@ -265,6 +288,8 @@ class Checker:
                 real = f"not counted here: an arm has fewer than {self.spec.privacy.min_cell} units"
             planned = f"planned {100 * weights.get(arm, 0.0) / whole:.1f} %"
             self._note("arms", f"arm {arm!r}{role}: {real}; {planned}")
+        odd = split_doubt(self.arms, counts, weights) if self.design.randomised is None else None
+        self.checks += [odd] if odd is not None else []
 
     def _units(self, ref: str, look: UnitLook) -> None:
         self._note("rows", f"{counted(look.rows, 'unit')} in {ref}")
@@ -310,7 +335,7 @@ class Checker:
             if seen.missing and c.missing == "error":
                 text = f"{seen.missing:,} {of} are missing: say missing: drop or missing: zero"
                 self._fault("missing_values", text, *metrics)
-            elif seen.missing:
+            elif seen.missing and c.of is None:  # of a covariate its own check says what is done
                 done = "left out" if c.missing == "drop" else "counted as 0"
                 self._note("missing", f"{seen.missing:,} {of} are missing and {done}")
 
@@ -321,11 +346,13 @@ class Checker:
         for event, table in self.data.events.items():
             sums = [c for c in all_columns(self.needed) if c.event == event and c.value]
             values = list(dict.fromkeys(str(c.value) for c in sums))
-            seen = look_at_events(self.source, table.table, unit, table.at, values)
+            rows_of = filtered(self.source, self.spec, event)
+            seen = look_at_events(self.source, rows_of, unit, table.at, values)
             if seen.stray:
                 rows = f"{counted(seen.stray, 'row')} of {table.table}"
                 self._note("stray", f"{rows} without {unit!r} or {table.at!r} left out")
-            if has_event_after(self.source, ref, unit, main.at, table.table, table.at):
+            last = self.look.last if self.look is not None else None
+            if has_event_after(self.source, ref, unit, main.at, rows_of, table.at, last):
                 self._note("events", f"{event}: there are events after exposure in {table.table}")
                 self._event_values(event, table, ref, main, seen.odd)
                 continue
@@ -339,22 +366,23 @@ class Checker:
             if event in needed or len(silent) == len(self.data.events):
                 self.fatal.append(text)
             else:
-                self._note("events", text)
+                self._note("silent", text)
 
     def _event_values(
-        self, event: str, table: Timed, ref: str, main: Timed, odd: frozenset[str]
+        self, event: str, table: Events, ref: str, main: Timed, odd: frozenset[str]
     ) -> None:
         """Missing and not finite values among the events that each sum adds up.
 
         Only columns in `odd` are looked at: they hold such values somewhere.
         """
+        rows_of = counted_rows(self.source, self.spec, event)
         for metric, need in self.needed.items():
             for c in need.columns:
                 if c.event != event or c.value not in odd or self.design.unit is None:
                     continue
                 span = c.window or 0
                 missing, infinite = event_faults(
-                    self.source, ref, self.design.unit, main.at, table.table, table.at,
+                    self.source, ref, self.design.unit, main.at, rows_of, table.at,
                     value=c.value, before=span if c.before else 0, after=0 if c.before else span,
                 )  # fmt: skip
                 of = f"values of {c.value!r} in {table.table}, in the window of {c.name!r},"
@@ -376,7 +404,7 @@ class Checker:
             mature, days = look.mature[span], f"{span // 24}d" if span % 24 == 0 else f"{span}h"
             text = f"{mature:,} of {counted:,} units have had their {days} by {self.data.as_of}"
             if mature:
-                self._note("mature", text)
+                self._note("mature" if mature == counted else "immature", text)
                 continue
             first = (look.first + dt.timedelta(microseconds=span * HOUR)).date()
             text = f"no unit has had its {days} by {self.data.as_of}; the first has on {first}"

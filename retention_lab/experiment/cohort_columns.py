@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from retention_lab.data.relations import (
     checked,
     column_kind,
@@ -13,8 +11,10 @@ from retention_lab.data.relations import (
     used_events,
 )
 from retention_lab.data.source import Source
-from retention_lab.errors import DataError, did_you_mean
+from retention_lab.data.times import no_times
+from retention_lab.errors import did_you_mean
 from retention_lab.experiment.checks import Input
+from retention_lab.experiment.expressions import expression_fault
 from retention_lab.experiment.sections import EXPOSURE
 from retention_lab.experiment.spec import Spec
 
@@ -148,28 +148,8 @@ class CohortColumns:
             return
         kind = self.source.columns(ref)[name]
         if kind not in ("time", "date"):
-            self.fatal.append(f"{key}: column {name!r} of {ref} holds {kind}, not times or dates")
+            self.fatal.append(f"{key}: column {name!r} of {ref} {no_times(kind)}")
 
     def _expression(self, key: str, text: str, ref: str, sql: str, types: set[str]) -> None:
-        """Refuse what is not one SQL expression of the columns of `ref`, of one of `types`."""
-        from duckdb import Error, SQLExpression
-
-        try:
-            SQLExpression(text)
-            row = self.source.query(
-                f"select typeof(any_value({sql})) as type from (from t limit 1)", t=ref
-            )
-        except (DataError, Error) as error:
-            absent = re.search(r'column "([^"]*)" not found', str(error))
-            known = self.source.columns(ref)
-            what = "it is not an SQL expression of the table's columns"
-            if absent is not None:
-                hint = did_you_mean(absent[1], known) or f"; it has {', '.join(known)}"
-                what = f"column {absent[1]!r} is not in {ref}{hint}"
-            elif isinstance(error, DataError):
-                what = str(error).removeprefix(f"{ref}: ").splitlines()[0]
-            self.fatal.append(f"{key}: {text!r}: {what}")
-            return
-        if row[0]["type"] not in types:
-            wanted = "a condition, true or false" if types == {"BOOLEAN"} else "a number"
-            self.fatal.append(f"{key}: {text!r} gives {row[0]['type']}, not {wanted}")
+        fault = expression_fault(self.source, key, text, ref, sql, types)
+        self.fatal += [fault] if fault is not None else []

@@ -80,6 +80,11 @@ def _kinds(spec: Spec, ref: str, known: Mapping[str, str]) -> tuple[dict[str, st
     taken = {spec.design.arm, spec.design.unit, spec.design.cluster}
     kinds: dict[str, str] = {}
     fatal: list[str] = []
+    if spec.incentive is not None:
+        from retention_lab.experiment.incentive import covariate_faults
+
+        fatal += covariate_faults(spec, ref, known)
+        kinds |= {n: known[n] for n in spec.incentive.columns if n in known}
     for metric in spec.metrics:
         for name in metric.covariates:
             what = f"metric {metric.name!r}: covariate {name!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,13 @@ from pydantic import BaseModel, ValidationError
 from retention_lab.errors import SpecError, did_you_mean
 from retention_lab.experiment.spec import Spec
 
+DATE = "a date, such as 2026-01-15"
+WANTED = {  # pydantic's kinds of error -> what was wanted there
+    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing"), DATE),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+}
 At = tuple[str | int, ...]
 Lines = dict[At, int]
 
@@ -54,19 +62,42 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Spec:
 def parse(text: str, where: str = "the file") -> tuple[dict[str, Any], Lines]:
     """Plain values of the YAML `text`, and the line of every key and item."""
     lines: Lines = {}
+    node = None
     try:
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        loader = yaml.CSafeLoader(text)
+        node = loader.get_single_node()
         if isinstance(node, yaml.MappingNode):
             _walk(node, (), lines, where)
-        content = yaml.load(text, Loader=yaml.CSafeLoader)
+        content = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
+        odd = None if mark else _unreadable(node)
+        line = f", line {(mark or odd.start_mark).line + 1}" if mark or odd else ""
+        if odd is not None:
+            raise SpecError(f"{where}{line}: {odd.value!r} is not a date: {error}") from None
         reason = getattr(error, "problem", None) or error
         raise SpecError(f"{where}{line}: not valid YAML: {reason}") from None
     if not isinstance(content, dict):
         raise SpecError(f"{where}: an experiment file is a list of 'key: value' lines")
     return content, lines
+
+
+def _unreadable(node: yaml.Node | None) -> yaml.ScalarNode | None:
+    """The first value below `node` that looks like a date and is none, such as 2025-13-14."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag != "tag:yaml.org,2002:timestamp":
+            return None
+        try:
+            yaml.CSafeLoader("").construct_object(node)
+        except ValueError:
+            return node
+        return None
+    inner: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        inner = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = node.value
+    return next((found for n in inner if (found := _unreadable(n)) is not None), None)
 
 
 def _walk(node: yaml.Node, at: tuple[str | int, ...], lines: Lines, where: str) -> None:
@@ -147,7 +178,15 @@ def _said(error: Any, at: At) -> str:
         choices = _choices(error["ctx"]["expected"])
         hint = did_you_mean(str(error["input"]), choices)
         message = f"{error['input']!r} is none of {', '.join(choices)}{hint}"
+    elif error["type"] in WANTED:
+        message = f"{error['input']!r} is not {WANTED[error['type']]}{_share(error['input'])}"
     return f"{place + ': ' if place else ''}{message}"
+
+
+def _share(value: Any) -> str:
+    """``; write 0.01`` for 1%."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    return f"; write {float(found[1]) / 100:.10g}" if found else ""
 
 
 def _choices(expected: str) -> list[str]:

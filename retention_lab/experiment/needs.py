@@ -13,6 +13,7 @@ from retention_lab.experiment.spec import EVENT_KINDS, Cap, Metric, Spec, hours
 
 MISSING_LEVEL = "(missing)"
 UNCAPPED = " uncapped"
+ROWS = "rows of events"  # in what a reduction says of itself: which rows its columns count
 PRE = " pre"  # with a space, as no metric's name can have one
 
 
@@ -59,7 +60,9 @@ class Covariate:
 class Needs:
     """What one metric reads: its column or a ratio's two, its pre-period, covariates, uncapped.
 
-    `mature` tells an immature unit from one without a value, where both are left out.
+    `mature` tells an immature unit from one without a value, where both are left out. `together`
+    are further columns of the same units, of which every pair is reduced: what an incentive's
+    ledger needs beside the revenue.
     """
 
     metric: str
@@ -70,11 +73,12 @@ class Needs:
     covariates: tuple[Column, ...] = ()
     uncapped: Column | None = None
     mature: Column | None = None
+    together: tuple[Column, ...] = ()
 
     @property
     def columns(self) -> tuple[Column, ...]:
         parts = (self.numerator, self.denominator, self.before, self.uncapped, self.mature)
-        return (*(c for c in parts if c is not None), *self.covariates)
+        return (*(c for c in parts if c is not None), *self.together, *self.covariates)
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -85,6 +89,9 @@ class Needs:
             outcomes.append(self.denominator.name)
         if self.uncapped is not None:
             outcomes.append(self.uncapped.name)
+        money = [self.numerator.name, *(c.name for c in self.together)]
+        own += [(x, z) for i, x in enumerate(money) for z in money[:i]]
+        outcomes += money[1:]
         with_outcome = [(y, x.name) for y in outcomes for x in self.covariates]
         between = [
             (x.name, z.name) for i, x in enumerate(self.covariates) for z in self.covariates[:i]

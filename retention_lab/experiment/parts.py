@@ -6,7 +6,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 WINDOW = re.compile(r"^\s*(\d+)\s*(h|d|w)\s*$")
 HOURS = {"h": 1, "d": 24, "w": 168}
@@ -53,6 +53,14 @@ class Part(BaseModel):
 
     # Built when first used: half of the start-up of `validate` went into building each part.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+def left_out() -> Any:
+    """The default of a section that may be left out: what an empty one means.
+
+    (Not a part made here and now: each would be built apart, before the file is read.)
+    """
+    return Field(default_factory=dict, validate_default=True)
 
 
 class Translated(Part):

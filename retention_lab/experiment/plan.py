@@ -7,8 +7,9 @@ import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from retention_lab.data.counted import said_of
 from retention_lab.data.look import UnitLook
 from retention_lab.data.source import Source
 from retention_lab.errors import PlanError
@@ -16,9 +17,12 @@ from retention_lab.experiment.checks import Checker, Input
 from retention_lab.experiment.cohort import Cohort, check_cohorts
 from retention_lab.experiment.covariates import Check
 from retention_lab.experiment.load import load
-from retention_lab.experiment.needs import Needs, all_columns
+from retention_lab.experiment.needs import ROWS, Needs, all_columns
 from retention_lab.experiment.spec import Spec
 from retention_lab.paths import project_root
+
+if TYPE_CHECKING:
+    from retention_lab.experiment.incentive import Offer
 
 __all__ = ["Check", "Input", "Plan", "make_plan"]
 
@@ -28,7 +32,8 @@ class Plan:
     """An experiment that was checked against its tables: what to read, and what was found.
 
     `arms` has the control first; `needed` is what every metric reads; `faults` says, by metric,
-    why it cannot be computed. `cohort` is what was found of a survival section.
+    why it cannot be computed. `cohort` is what was found of a survival section, `offer` of an
+    incentive section.
     """
 
     spec: Spec
@@ -43,6 +48,7 @@ class Plan:
     faults: Mapping[str, str]
     look: UnitLook | None
     cohort: Cohort | None = None
+    offer: Offer | None = None
 
     @property
     def definition(self) -> str:
@@ -58,6 +64,9 @@ class Plan:
             if c.cap is not None:
                 said["cap"] = c.cap.model_dump(exclude_none=True)
             content[c.name] = {k: v for k, v in said.items() if v is not None and v is not False}
+        read = {c.event for c in all_columns(dict(self.needed)) if c.event is not None}
+        rows = said_of(self.spec, frozenset(read))
+        content |= {ROWS: rows} if rows else {}
         return json.dumps(content, sort_keys=True)
 
     def _randomised(self) -> Any:
@@ -80,6 +89,8 @@ class Plan:
 def make_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Plan:
     """Load the experiment file at `path` and check it against its tables.
 
+    `path` may be the bare name of a file in ``experiments/``, as on the command line.
+
     Raises SpecError (the file's form), DataError (a table that cannot be had) or PlanError (a
     column, type, arm or time that does not fit, or an analysis that does not exist yet); the
     message holds every fault that was found, one a line.
@@ -96,12 +107,18 @@ def make_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     checks: list[Check] = []
     look: UnitLook | None = None
     cohort: Cohort | None = None
+    offer: Offer | None = None
     if spec.design is not None and spec.data.homes:
         checker = Checker(spec, source)
         checker.run()
         arms, needed, faults, look = checker.arms, checker.needed, checker.faults, checker.look
+        offer = checker.offer
         inputs, checks = {i.name: i for i in checker.inputs}, checker.checks
-        _reads_whole_tables(spec, needed)
+    if spec.undesigned:
+        from retention_lab.experiment.undesigned import check_undesigned
+
+        offer, more, checks, faults = check_undesigned(spec, source)
+        inputs = {i.name: i for i in more}
     if spec.survival is not None:
         cohort, more, found = check_cohorts(spec, source, arms)
         inputs |= {i.name: i for i in more}
@@ -122,24 +139,26 @@ def make_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
         faults=faults,
         look=look,
         cohort=cohort,
+        offer=offer,
     )
 
 
 def _found(path: Path) -> Path:
-    """`path` from here, or else from the root of the project that one stands in."""
-    here = path.absolute()
-    other = project_root(Path.cwd()) / path
-    return other if other.is_file() and not here.is_file() else here
+    """`path` from here, or else from the root of the project that one stands in; or its name."""
+    here, root = path.absolute(), project_root(Path.cwd())
+    others = (root / path, root / "experiments" / f"{path}.yaml")
+    return next((p for p in (here, *others) if p.is_file()), here)
 
 
 def _exists_yet(spec: Spec) -> None:
-    """Refuse, by name, what a later version will do."""
-    absent = [
-        (spec.incentive is not None, "incentive: incentive effects"),
-    ]
-    faults = [
-        f"{what} cannot be analysed yet; take it out of the file" for is_in, what in absent if is_in
-    ]
+    """Refuse, by name, what a later version will do, and sections that do not fit together."""
+    faults: list[str] = []
+    if spec.incentive is not None:
+        from retention_lab.experiment.incentive import named_faults
+
+        faults += named_faults(spec)
+    if spec.survival is not None and spec.survival.forecast is not None:
+        faults.append("survival.forecast: a forecast cannot be made yet; take it out of the file")
     if spec.inference.sequential and spec.design is not None:
         if spec.data.units is not None:
             faults.append("inference.sequential needs assignments: when each unit entered")
@@ -158,20 +177,8 @@ def _exists_yet(spec: Spec) -> None:
             faults.append(f"metric {m.name!r}: a quantile is not adjusted; take out covariates")
         if spec.inference.sequential and (m.name in spec.primary or m.role == "guardrail"):
             faults.append(f"metric {m.name!r}: a quantile cannot be tested at every look")
-    if (spec.design is None or not spec.metrics) and spec.survival is None:
+    idle = (spec.design is None or not spec.metrics) and not spec.undesigned
+    if idle and spec.survival is None:
         faults.append("there is nothing to analyse: an A/B test needs a design and metrics")
-    if faults:
-        raise PlanError("\n".join(faults))
-
-
-def _reads_whole_tables(spec: Spec, needed: Mapping[str, Needs]) -> None:
-    """Refuse metrics of events of which only some rows count: metrics read them all."""
-    read = {c.event for need in needed.values() for c in need.columns}
-    faults = [
-        f"data.events.{name}: metrics do not know where and id yet; give the survival section "
-        "events of its own"
-        for name, table in spec.data.events.items()
-        if name in read and (table.where or table.id)
-    ]
     if faults:
         raise PlanError("\n".join(faults))

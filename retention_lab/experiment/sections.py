@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from retention_lab.experiment.parts import Level, Part, Window, hours, one_or_many
+from retention_lab.errors import did_you_mean
+from retention_lab.experiment.parts import Level, Part, Window, hours, left_out, one_or_many
 
 EXPOSURE = "exposure"
 COHORT, PROMOTION, CUSTOMERS = "cohort", "promotion", "customers"  # keys that the lab makes
@@ -83,6 +84,9 @@ class Survival(Part):
             raise ValueError(f"tau: {self.tau!r} is not within the horizon, {self.horizon}")
         if self.brackets[0] < 0 or any(a >= b for a, b in pairwise(self.brackets)):
             raise ValueError("brackets: edges are ascending days of age: [1, 8, 31]")
+        word, _, rest = self.origin.partition(" ")
+        if rest and self.first is None and did_you_mean(word, ["first"]):
+            raise ValueError(f"origin is {self.origin!r}; did you mean 'first {rest}'?")
         if self.same_day is None and self.first is None and self.origin != EXPOSURE:
             raise ValueError(
                 f"origin {self.origin!r} is a column: say in same_day whether events on its day "
@@ -98,6 +102,17 @@ class Survival(Part):
         taken = {EVENT, ORIGIN} & set(self.competing)
         if taken:
             raise ValueError(f"competing: {', '.join(sorted(taken))} is a word of the lab's own")
+        if self.among_new and EXISTING in {p.name for p in self.promotion}:
+            raise ValueError(
+                f"promotion: {EXISTING!r} are those who were there before; call it otherwise"
+            )
+        before = self.existing if isinstance(self.existing, dt.date) else dt.date.min
+        for p in self.promotion:
+            if p.to < before:
+                raise ValueError(
+                    f"promotion {p.name!r} ends on {p.to}: whoever came before {before} is "
+                    "existing, so it won nobody new"
+                )
         own = {COHORT, PROMOTION, CUSTOMERS} & {*self.by, *self.columns}
         if own:
             raise ValueError(
@@ -139,6 +154,11 @@ class Survival(Part):
         return self.same_day or (ORIGIN if self.first == self.waits_for else EVENT)
 
     @property
+    def among_new(self) -> bool:
+        """Whether a promotion's rest is new customers only: where the file tells existing ones."""
+        return bool(self.promotion) and bool(self.existing)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the covariates."""
         return tuple(c if isinstance(c, str) else c.column for c in self.covariates)
@@ -150,12 +170,65 @@ class Survival(Part):
 
 
 class Cost(Part):
-    contact: float = 0.0
-    redemption: float | Literal["dose"] = 0.0
+    """What one contact and one redemption cost; `dose` is the arm's own value of the incentive."""
+
+    contact: Annotated[float, Field(ge=0)] = 0.0
+    redemption: Annotated[float, Field(ge=0)] | Literal["dose"] = 0.0
+
+
+class Known(Part):
+    """A covariate and the column of the time at which it was known."""
+
+    column: str
+    at: str
+
+
+RANDOMISED = ("randomised", "encouragement", "dose")
+_OWN = {  # keys that only some strategies use
+    "dose": (*RANDOMISED, "observational"),
+    "redeemed": (*RANDOMISED, "observational"),
+    "learner": ("observational",),
+    "folds": ("observational",),
+    "trim": ("observational",),
+    "propensity": ("observational",),
+    "placebo": ("observational",),
+    "covariates": ("observational", "rollout", "threshold"),
+    "market": ("rollout",),
+    "adopted": ("rollout",),
+    "period": ("rollout",),
+    "weight": ("rollout",),
+    "controls": ("rollout",),
+    "running": ("threshold",),
+    "cutoff": ("threshold",),
+    "above": ("threshold",),
+    "placebo_cutoffs": ("threshold",),
+    "pull_forward": ("randomised", "encouragement", "dose"),
+}
+_NEEDED = {
+    "encouragement": ("redeemed",),
+    "observational": ("covariates",),
+    "rollout": ("market", "adopted", "period"),
+    "threshold": ("running", "cutoff"),
+    "dose": ("dose",),
+}
+
+
+class PullForward(Part):
+    """The weekly course of an event after the exposure: its count, or the sum of `value`."""
+
+    event: str
+    value: str | None = None
+    weeks: Annotated[int, Field(ge=4, le=52)] = 12
 
 
 class Incentive(Part):
-    """What the incentive cost and what it bought."""
+    """What the incentive bought and what it cost; `strategy` says where the comparison comes from.
+
+    `randomised`: arms were dealt by chance. `encouragement`: the offer was, redeeming was a choice.
+    `observational`: nobody randomised; customers with the same covariates are compared.
+    `rollout`: markets began one after another. `threshold`: who lies just above a limit got it.
+    `dose`: arms were dealt by chance and differ in the incentive's value.
+    """
 
     strategy: Literal[
         "randomised", "encouragement", "observational", "rollout", "threshold", "dose"
@@ -163,9 +236,70 @@ class Incentive(Part):
     dose: dict[Level, float] = Field(default_factory=dict)
     redeemed: str | None = None
     revenue: str | None = None
-    margin: float | None = None
-    cost: Cost = Cost()
+    returns: str | None = None
+    margin: Annotated[float, Field(le=1)] | None = None
+    cost: Cost = left_out()
     min_roi: float = 2.0
+    outcomes: tuple[str, ...] = ()
+    covariates: tuple[str | Known, ...] = ()
+    learner: Literal["linear", "boosting"] = "linear"
+    folds: Annotated[int, Field(ge=2, le=50)] = 5
+    trim: Annotated[float, Field(ge=0, lt=0.5)] = 0.01
+    propensity: str | None = None
+    placebo: str | None = None
+    seed: int = 1
+    market: str | None = None
+    adopted: str | None = None
+    period: str | None = None
+    weight: str | None = None
+    controls: Literal["not_yet", "never"] = "not_yet"
+    running: str | None = None
+    cutoff: float | None = None
+    above: bool = True
+    placebo_cutoffs: tuple[float, ...] = ()
+    pull_forward: PullForward | None = None
+
+    @field_validator("outcomes", "covariates", "placebo_cutoffs", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return one_or_many(value)
+
+    @model_validator(mode="after")
+    def _fits_its_strategy(self) -> Self:
+        absent = [k for k in _NEEDED.get(self.strategy, ()) if getattr(self, k) in (None, (), {})]
+        if absent:
+            raise ValueError(f"{self.strategy} needs {', '.join(absent)}")
+        extra = [
+            k for k, of in _OWN.items() if k in self.model_fields_set and self.strategy not in of
+        ]
+        if extra:
+            raise ValueError(f"{self.strategy} does not use {', '.join(extra)}")
+        if self.cost.redemption and self.redeemed is None:
+            raise ValueError("cost.redemption needs redeemed: which column or events say who did")
+        if self.cost.redemption == "dose" and not self.dose:
+            raise ValueError("cost.redemption is dose: give dose, the incentive's value by arm")
+        if self.margin is not None and self.revenue is None:
+            raise ValueError("margin needs revenue: the metric that it is a share of")
+        if self.returns is not None and self.margin is None:
+            raise ValueError("returns are taken off the margin: give margin, and revenue")
+        if self.strategy == "dose" and len(set(self.dose.values())) < 2:
+            raise ValueError("dose: give two values or more")
+        return self
+
+    @property
+    def keeps_a_ledger(self) -> bool:
+        """Whether there is enough to say what the incentive brought and cost."""
+        return self.margin is not None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the covariates."""
+        return tuple(c if isinstance(c, str) else c.column for c in self.covariates)
+
+    def redemption(self, arm: str) -> float:
+        """What one redemption in `arm` costs."""
+        cost = self.cost.redemption
+        return self.dose.get(arm, 0.0) if cost == "dose" else float(cost)
 
 
 class Planning(Part):

@@ -13,7 +13,7 @@ from retention_lab.experiment.parts import Text as Text
 from retention_lab.experiment.parts import Translated as Translated
 from retention_lab.experiment.parts import Window as Window
 from retention_lab.experiment.parts import hours as hours
-from retention_lab.experiment.parts import one_or_many
+from retention_lab.experiment.parts import left_out, one_or_many
 from retention_lab.experiment.sections import Binned as Binned
 from retention_lab.experiment.sections import Cost as Cost
 from retention_lab.experiment.sections import Incentive as Incentive
@@ -292,7 +292,7 @@ class Spec(Part):
     version: Literal[1] = Field(alias="schema")
     name: Name
     title: Text
-    question: Text = Translated(en="")
+    question: Text = Field(default="", validate_default=True)
     owner: str | None = None
     family: str | None = None
     notebook: Name = "ab_test"
@@ -302,17 +302,17 @@ class Spec(Part):
     covariates: dict[str, Covariates] = Field(default_factory=dict)
     segments: tuple[str, ...] = ()
     crossed_segments: tuple[tuple[str, str], ...] = ()
-    inference: Inference = Inference()
+    inference: Inference = left_out()
     survival: Survival | None = None
     incentive: Incentive | None = None
-    planning: Planning = Planning()
-    privacy: Privacy = Privacy()
-    report: Report = Report()
+    planning: Planning = left_out()
+    privacy: Privacy = left_out()
+    report: Report = left_out()
     parameters: dict[Name, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
-        if self.design is None and self.metrics:
+        if self.design is None and self.metrics and not self.undesigned:
             raise ValueError("metrics need a design: which column holds the arm, which is control")
         restarted = self.data.lives and self.survival is not None and not self.metrics
         needs_home = self.design is not None or self.survival is None
@@ -346,6 +346,11 @@ class Spec(Part):
         if taken & set(self.segments):
             raise ValueError("the arm and the unit's id cannot be segments")
         return self
+
+    @property
+    def undesigned(self) -> bool:
+        """Whether the comparison needs no arms: of a rollout by market, or about a threshold."""
+        return self.incentive is not None and self.incentive.strategy in ("rollout", "threshold")
 
     @property
     def primary(self) -> tuple[str, ...]:

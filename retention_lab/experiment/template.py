@@ -12,6 +12,7 @@ from retention_lab.experiment.spec import Data
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_\-]*$")
 MOST_LEVELS = 20
+NEARLY = 0.95  # of the rows have a value of their own
 
 TWIN = """\
 # Run it:      retention-lab run {name}
@@ -68,10 +69,19 @@ class Column:
     """What one look at a column of the units table shows."""
 
     name: str
-    kind: str  # number | yes_no | text | other
+    kind: str  # number | whole | yes_no | text | other
     missing: int
     levels: int
-    unique: bool
+    rows: int
+
+    @property
+    def unique(self) -> bool:
+        return self.levels == self.rows
+
+    @property
+    def nearly(self) -> bool:
+        """Whether nearly every row has a value of its own, as of an id with a few rows twice."""
+        return self.kind in ("whole", "text") and self.levels >= NEARLY * (self.rows - self.missing)
 
 
 def template(name: str) -> str:
@@ -80,8 +90,10 @@ def template(name: str) -> str:
     return TWIN.format(name=name)
 
 
-def template_for(name: str, units: str, arm: str, control: str, root: Path) -> str:
-    """A commented experiment file on the table `units`, one row a unit.
+def template_for(
+    name: str, units: str, arm: str, control: str, root: Path
+) -> tuple[str, tuple[str, ...]]:
+    """A commented experiment file on the table `units`, one row a unit; what to look at first.
 
     The table is looked at once: the first number that is not an id becomes the primary metric,
     the other columns are listed as comments to choose from.
@@ -94,8 +106,10 @@ def template_for(name: str, units: str, arm: str, control: str, root: Path) -> s
         held = ", ".join(arms[:MOST_LEVELS])
         hint = did_you_mean(control, arms)
         raise PlanError(f"column {arm!r} of {units} holds no {control!r}{hint} (it holds: {held})")
-    unit = next((c.name for c in columns if c.unique and c.missing == 0), None)
-    numbers = [c for c in columns if c.kind in ("number", "yes_no") and not _is_id(c)]
+    unit = _unit(columns)
+    able = [c for c in columns if c.kind in ("number", "whole", "yes_no") and not _is_id(c)]
+    ids = [c for c in able if c.nearly and c is not unit]
+    numbers = [c for c in able if not c.nearly]
     if not numbers:
         raise PlanError(f"{units} has no column of numbers or yes/no to make a metric of")
     groups = [c for c in columns if c.kind == "text" and 2 <= c.levels <= MOST_LEVELS]
@@ -113,7 +127,7 @@ def template_for(name: str, units: str, arm: str, control: str, root: Path) -> s
         f"  units: {_quote(units)}   # one row a unit",
         "",
         "design:",
-        f"  unit: {_quote(unit)}" if unit else "  # unit: COLUMN             # who is randomised",
+        f"  unit: {_quote(unit.name)}" if unit else "  # unit: COLUMN        # who is randomised",
         f"  arm: {_quote(arm)}",
         f"  control: {_quote(control)}",
         f"  # expected_split: {{{', '.join(f'{_quote(a)}: 1' for a in arms[:MOST_LEVELS])}}}"
@@ -123,7 +137,7 @@ def template_for(name: str, units: str, arm: str, control: str, root: Path) -> s
         "  # The primary metric decides. This one is only the table's first number: choose yours,",
         "  # and only columns that were measured after the arm was given.",
         f"  - {_metric(numbers[0], 'primary')}",
-        *(f"  # - {_metric(c)}" for c in numbers[1:]),
+        *(f"  # - {_metric(c)}" for c in (*numbers[1:], *ids)),
         "",
         "# Groups known before the arm was given; results are shown for each.",
         f"segments: []   # e.g. [{', '.join(_quote(c.name) for c in groups)}]",
@@ -133,7 +147,34 @@ def template_for(name: str, units: str, arm: str, control: str, root: Path) -> s
         "report: {languages: [en, zh]}",
         "",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines), _doubts(units, unit, ids)
+
+
+def _unit(columns: list[Column]) -> Column | None:
+    """The column that names the unit: unique, or, of an id by its name, nearly so."""
+    able = [c for c in columns if c.nearly]
+    whole = [c for c in able if c.unique and c.missing == 0]
+    ways = ([c for c in whole if _is_id(c)], whole, [c for c in able if _is_id(c)])
+    return next((found[0] for found in ways if found), None)
+
+
+def _doubts(units: str, unit: Column | None, ids: list[Column]) -> tuple[str, ...]:
+    said = []
+    if unit is None:
+        said.append(
+            f"no column of {units} names its units, one a row: write design.unit, "
+            "or units in two rows are not found"
+        )
+    elif not unit.unique:
+        said.append(
+            f"{unit.name!r} is taken for the unit's id, but {units} holds {unit.rows:,} rows and "
+            f"{unit.levels:,} of them: keep one row a unit"
+        )
+    said += [
+        f"{c.name!r} has its own value in nearly every row, as an id has: no metric is made of it"
+        for c in ids
+    ]
+    return tuple(said)
 
 
 def write_new(text: str, name: str, root: Path) -> Path:
@@ -181,10 +222,10 @@ def _look(units: str, arm: str, root: Path) -> tuple[list[Column], list[str]]:
         if dtype == "BOOLEAN" or (_number(dtype) and others == 0 and levels == 2):
             kind = "yes_no"
         elif _number(dtype):
-            kind = "number"
-        elif dtype.startswith(("VARCHAR", "ENUM")):
+            kind = "whole" if dtype.endswith(("INT", "INTEGER")) else "number"
+        elif dtype.startswith(("VARCHAR", "ENUM", "UUID")):
             kind = "text"
-        columns.append(Column(name, kind, rows - there, levels, levels == rows))
+        columns.append(Column(name, kind, rows - there, levels, rows))
     return columns, sorted(arms)
 
 
@@ -203,7 +244,8 @@ def _number(dtype: str) -> bool:
 
 
 def _is_id(column: Column) -> bool:
-    return bool(re.search(r"(^|_)id$", column.name.lower()))
+    """Whether it is an id by its name: cid, customer id, user_id; no yes or no is one (paid)."""
+    return column.kind != "yes_no" and bool(re.search(r"(id|key|uuid|guid)$", column.name.lower()))
 
 
 def _sql(name: str) -> str:

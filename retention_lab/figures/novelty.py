@@ -6,13 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.collections import PolyCollection
-
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.effects import arms_of, control, shared_measure, value_text
-from retention_lab.figures.forest import round_ticks, strokes, write, write_title
+from retention_lab.figures.forest import round_ticks, write, write_title
+from retention_lab.figures.strip import LEFT, RIGHT, band, bars, ground, height_of, line
 from retention_lab.figures.style import (
-    BAND,
     INK,
     MUTED,
     SMALL,
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 5.5  # lines of text that one chart is high
-LEFT, RIGHT = 0.13, 0.985  # where it starts and ends, in parts of the width
 REACH = 3.0  # half widths of the median interval that are shown beyond the estimates
 CHARTS = ("day_difference", "cumulative_difference")
 
@@ -123,8 +120,7 @@ class _Chart:
         return LEFT + day / self.last * (RIGHT - LEFT - 0.01)
 
     def y(self, value: float) -> float:
-        low, high = self.values
-        return self.top + (high - min(max(value, low), high)) / (high - low) * HEIGHT
+        return height_of(value, self.values, self.top, HEIGHT)
 
 
 def _range(rows: Sequence[Row]) -> tuple[float, float]:
@@ -145,16 +141,10 @@ def _range(rows: Sequence[Row]) -> tuple[float, float]:
 
 def _frame(ax: Axes, chart: _Chart, shown: Measure, rows: Sequence[Row], language: str) -> None:
     """Ground, values at the left, days below, and the line of no difference."""
-    top, foot = chart.top, chart.top + HEIGHT
-    ground = ((LEFT, top), (RIGHT, top), (RIGHT, foot), (LEFT, foot))
-    ax.add_collection(PolyCollection([ground], color=BAND, lw=0, zorder=0), autolim=False)
+    foot = chart.top + HEIGHT
+    ticks = round_ticks(chart.values, 4, shown.axis, shown.factor)
+    ground(ax, chart.top, foot, chart.y, ticks)
     small: dict[str, Any] = {"color": MUTED, "fontsize": SMALL, "gid": "tick"}
-    for value, text in round_ticks(chart.values, 4, shown.axis, shown.factor):
-        y = chart.y(value)
-        strokes(ax, [((LEFT, y), (RIGHT, y))], colors="white", lw=1.2, zorder=1)
-        write(ax, LEFT - 0.012, y, text, ha="right", **small)
-    zero = chart.y(0.0)
-    strokes(ax, [((LEFT, zero), (RIGHT, zero))], colors=INK, lw=1.4, zorder=2)
     for day in dict.fromkeys((1, (chart.last + 1) // 2, chart.last)):
         words = say(language, "figure.age", n=day)
         place = "right" if day == chart.last else "center"
@@ -166,12 +156,12 @@ def _frame(ax: Axes, chart: _Chart, shown: Measure, rows: Sequence[Row], languag
 def _dots(ax: Axes, chart: _Chart, rows: Sequence[Row], colour: str) -> None:
     """One dot a day, or a week, with its interval."""
     at = {r: chart.x((_start(r) + _end(r)) / 2) for r in rows}
-    bars = [
+    ends = [
         ((at[r], chart.y(r.ci_low)), (at[r], chart.y(r.ci_high)))
         for r in rows
         if r.ci_low is not None and r.ci_high is not None
     ]
-    strokes(ax, bars, colors=colour, lw=1.6, alpha=0.6, zorder=3)
+    bars(ax, ends, colour)
     heights = [chart.y(r.estimate or 0.0) for r in rows]
     ax.scatter([at[r] for r in rows], heights, s=22, c=colour, zorder=4)
 
@@ -183,10 +173,5 @@ def _curve(ax: Axes, chart: _Chart, rows: Sequence[Row], colour: str) -> None:
     if bounded:
         upper = [start, *((chart.x(_end(r)), chart.y(r.ci_high or 0.0)) for r in bounded)]
         lower = [start, *((chart.x(_end(r)), chart.y(r.ci_low or 0.0)) for r in bounded)]
-        shape = [*upper, *reversed(lower)]
-        ax.add_collection(
-            PolyCollection([shape], facecolors=colour, alpha=0.22, lw=0, zorder=2), autolim=False
-        )
-    line = [start, *((chart.x(_end(r)), chart.y(r.estimate or 0.0)) for r in rows)]
-    ax.plot(*zip(*line, strict=True), color=colour, lw=2.4, zorder=4)
-    ax.plot(*line[-1], marker="o", color=colour, ms=6, zorder=5)
+        band(ax, upper, lower, colour)
+    line(ax, [start, *((chart.x(_end(r)), chart.y(r.estimate or 0.0)) for r in rows)], colour)

@@ -7,13 +7,11 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.collections import PolyCollection
-
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.effects import arms_of, control, shared_measure, value_text
 from retention_lab.figures.forest import round_ticks, strokes, write, write_title
+from retention_lab.figures.strip import LEFT, RIGHT, band, bars, ground, height_of, line
 from retention_lab.figures.style import (
-    BAND,
     INK,
     MUTED,
     SMALL,
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 7.5  # lines of text that one arm's chart is high
-LEFT, RIGHT = 0.13, 0.985  # where it starts and ends, in parts of the width
 REACH = 2.0  # half widths of the median interval that are shown on each side
 
 
@@ -104,9 +101,7 @@ class _Chart:
         return LEFT + 0.015 + part * (RIGHT - LEFT - 0.03)
 
     def y(self, value: float) -> float:
-        low, high = self.values
-        part = (high - min(max(value, low), high)) / (high - low)
-        return self.top + part * HEIGHT
+        return height_of(value, self.values, self.top, HEIGHT)
 
     def points(self, rows: Sequence[Row], name: str) -> list[tuple[float, float]]:
         return [(self.x(r.at), self.y(getattr(r, name))) for r in rows]
@@ -186,21 +181,14 @@ def _range(rows: Sequence[Row]) -> tuple[float, float]:
 
 def _frame(ax: Axes, chart: _Chart, shown: Measure, rows: Sequence[Row], language: str) -> None:
     """Ground, values at the left, days below, and the line of no difference."""
-    top, foot = chart.top, chart.top + HEIGHT
-    ground = ((LEFT, top), (RIGHT, top), (RIGHT, foot), (LEFT, foot))
-    ax.add_collection(PolyCollection([ground], color=BAND, lw=0, zorder=0), autolim=False)
-    for value, text in round_ticks(chart.values, 6, shown.axis, shown.factor):
-        y = chart.y(value)
-        strokes(ax, [((LEFT, y), (RIGHT, y))], colors="white", lw=1.2, zorder=1)
-        style: dict[str, Any] = {"ha": "right", "color": MUTED, "fontsize": SMALL, "gid": "tick"}
-        write(ax, LEFT - 0.012, y, text, **style)
-    zero = chart.y(0.0)
-    strokes(ax, [((LEFT, zero), (RIGHT, zero))], colors=INK, lw=1.4, zorder=2)
+    foot = chart.top + HEIGHT
+    ticks = round_ticks(chart.values, 6, shown.axis, shown.factor)
+    ground(ax, chart.top, foot, chart.y, ticks)
     days = sorted({str(r.at) for r in rows})
     for i, day in enumerate(dict.fromkeys((days[0], days[len(days) // 2], days[-1]))):
         place = ("left", "center", "right")[i] if len(days) > 2 else "center"
         x = {"left": LEFT, "center": chart.x(day), "right": RIGHT}[place]
-        style = {"ha": place, "color": MUTED, "fontsize": SMALL, "gid": "tick"}
+        style: dict[str, Any] = {"ha": place, "color": MUTED, "fontsize": SMALL, "gid": "tick"}
         write(ax, x, foot + 0.55, day_text(day, language), **style)
 
 
@@ -209,25 +197,20 @@ def _band(ax: Axes, chart: _Chart, rows: Sequence[Row], colour: str) -> None:
     bounded = [r for r in rows if r.ci_low is not None and r.ci_high is not None]
     upper, lower = chart.points(bounded, "ci_high"), chart.points(bounded, "ci_low")
     if len(bounded) > 1:
-        shape = [*upper, *reversed(lower)]
-        ax.add_collection(
-            PolyCollection([shape], facecolors=colour, alpha=0.22, lw=0, zorder=2), autolim=False
-        )
+        band(ax, upper, lower, colour)
     for edge in (upper, lower):
         ax.plot(*zip(*edge, strict=True), color=colour, lw=1.0, zorder=3) if edge else None
-    line = chart.points(rows, "estimate")
-    ax.plot(*zip(*line, strict=True), color=colour, lw=2.4, zorder=4)
-    ax.plot(*line[-1], marker="o", color=colour, ms=6, zorder=5)
+    line(ax, chart.points(rows, "estimate"), colour)
 
 
 def _dots(ax: Axes, chart: _Chart, rows: Sequence[Row], colour: str) -> None:
     """One dot a day with its interval."""
-    bars = [
+    ends = [
         ((chart.x(r.at), chart.y(r.ci_low)), (chart.x(r.at), chart.y(r.ci_high)))
         for r in rows
         if r.ci_low is not None and r.ci_high is not None
     ]
-    strokes(ax, bars, colors=colour, lw=1.6, alpha=0.6, zorder=3)
+    bars(ax, ends, colour)
     x, y = zip(*chart.points(rows, "estimate"), strict=True)
     ax.scatter(x, y, s=26, c=colour, zorder=4)
 
@@ -235,8 +218,8 @@ def _dots(ax: Axes, chart: _Chart, rows: Sequence[Row], colour: str) -> None:
 def _mark(ax: Axes, chart: _Chart, clear: Row, language: str) -> None:
     """The day on which the band left no difference, as a dashed line with its words below."""
     x, foot = chart.x(clear.at), chart.top + HEIGHT
-    line = [((x, chart.top), (x, foot))]
-    strokes(ax, line, colors=INK, lw=1.2, ls=(0, (3, 2)), zorder=3)
+    mark = [((x, chart.top), (x, foot))]
+    strokes(ax, mark, colors=INK, lw=1.2, ls=(0, (3, 2)), zorder=3)
     words = say(language, "figure.clear", date=day_text(clear.at, language))
     place = "left" if x < 0.4 else "right" if x > 0.7 else "center"
     write(ax, x, foot + 1.4, words, ha=place, fontsize=SMALL)

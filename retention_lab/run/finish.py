@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retention_lab.errors import RunError
 from retention_lab.results import Results, Verdict
 
 if TYPE_CHECKING:
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from retention_lab.survival.model_rows import Fitted
 
 MODEL = "models/cox/model.json"
+FORGOTTEN = (
+    "the file has a survival section, so rl.finish needs its reduction as well: "
+    "cohorts = rl.reduce_cohorts(plan); add the rows of rl.analyse_cohorts(plan, cohorts) to the "
+    "results; rl.finish(plan, moments, results, verdict, cohorts=cohorts)"
+)
 
 
 def finish(
@@ -33,12 +39,15 @@ def finish(
     `kept`. A Cox `model` goes into the folder as numbers, and is registered with the record.
     An empty `run_dir` makes ``reports/<name>/<time>/``. A notebook run by hand is finished here;
     one that the command line runs is closed, and recorded in MLflow, by the runner.
-    Raises RunError where the folder cannot be written.
+    Raises RunError where the folder cannot be written, and where the file asks when customers come
+    back and `cohorts` are not given: the report would say nothing of it.
     """
     from retention_lab.run.folder import close_run, open_run, read_run
     from retention_lab.run.report import write_reports
     from retention_lab.texts import reason_text
 
+    if _forgot_cohorts(plan, reduction, cohorts):
+        raise RunError(FORGOTTEN)
     folder = open_run(plan, run_dir)
     results.save(folder)
     _save(plan, folder, reduction, cohorts, model)
@@ -50,6 +59,14 @@ def finish(
     if read_run(folder)["started_by"] == "notebook":
         close_run(folder, "finished")
     return folder
+
+
+def _forgot_cohorts(plan: Plan, reduction: Moments | Cohorts, cohorts: Cohorts | None) -> bool:
+    """Whether the file has a survival section that nothing given here is about."""
+    from retention_lab.data.cohorts import Cohorts
+
+    given = cohorts is not None or isinstance(reduction, Cohorts)
+    return plan.spec.survival is not None and not given
 
 
 def _save(

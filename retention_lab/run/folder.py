@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from retention_lab.errors import RunError, did_you_mean
 from retention_lab.paths import project_root
+from retention_lab.results import ENDED
 
 if TYPE_CHECKING:
     from retention_lab.experiment.plan import Plan
@@ -257,7 +258,7 @@ def _verdict(folder: Path) -> dict[str, Any] | None:
     try:
         content = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
         codes = [str(r["code"]) for r in content["reasons"]]
-        first = {"reason": codes[0]} if codes else {}
+        first = {"reason": ENDED if ENDED in codes else codes[0]} if codes else {}
         return {"verdict": content["verdict"], "arm": content["arm"], **first}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -21,7 +21,7 @@ from retention_lab.run.folder import (
     write_atomically,
 )
 from retention_lab.run.html import page
-from retention_lab.run.view.decisive import decisive
+from retention_lab.run.view.decisive import because_key, decisive
 from retention_lab.run.view.findings import is_study, short, state_of
 from retention_lab.texts import LANGUAGES, kind_of, label, metric_label, plain, say, texts
 from retention_lab.texts.numbers import Measure, measure, moment_text
@@ -202,6 +202,8 @@ def _line(folder: Path, language: str) -> RunLine:
     verdict = _verdict(folder) if status == "finished" else None
     state = state_of(verdict) if verdict else status
     key = f"decision.{state}" if verdict else f"index.{state}"
+    if verdict is not None and verdict.ended:
+        key = "decision.ended"
     here = f"{folder.parent.name}/{folder.name}"
     pages = [
         (lang, quote(f"{here}/report.{lang}.html"))
@@ -244,7 +246,7 @@ def _because(verdict: Verdict, spec: Spec, language: str) -> str:
         "metric": metric_label(spec, numbers.get("metric"), language),
         "arm": label(spec, numbers.get("arm"), language),
     }
-    return say(language, f"because.{reasons[0].code}", **words)
+    return say(language, because_key(verdict, reasons[0]), **words)
 
 
 def _effect(verdict: Verdict, spec: Spec, language: str) -> Effect | None:

@@ -16,6 +16,7 @@ from retention_lab.errors import PlanError, did_you_mean
 if TYPE_CHECKING:
     from retention_lab.experiment.spec import Spec
 
+AB, COHORTS = "ab_test", "cohort_survival"  # the lab's own notebooks
 RESERVED = ("experiment", "run_dir", "overrides")  # the runner's own, which no file may set
 
 
@@ -28,8 +29,10 @@ def check_notebook(spec: Spec, root: Path, overrides: Mapping[str, Any] | None =
     """Raise PlanError where the notebook that `spec` names is not there or cannot be run so.
 
     It must know every one of the file's ``parameters`` and of the runner's own: papermill itself
-    only warns, and the notebook would run on its defaults. The runner's own stay its own.
+    only warns, and the notebook would run on its defaults. The runner's own stay its own. Of the
+    lab's own notebooks, the one named must be about what the file asks.
     """
+    _fits(spec)
     notebook = notebook_of(spec, root)
     known = notebook_parameters(notebook)
     faults = [
@@ -46,6 +49,17 @@ def check_notebook(spec: Spec, root: Path, overrides: Mapping[str, Any] | None =
     ]
     if faults:
         raise PlanError("\n".join(faults))
+
+
+def _fits(spec: Spec) -> None:
+    """Raise PlanError where one of the lab's notebooks cannot be about what `spec` asks."""
+    if spec.notebook == AB and spec.survival is not None and not spec.metrics:
+        raise PlanError(
+            f"notebook: {AB} compares arms by metrics, and the file has none; "
+            f"write notebook: {COHORTS}"
+        )
+    if spec.notebook == COHORTS and spec.survival is None:
+        raise PlanError(f"notebook: {COHORTS} needs a survival section, and the file has none")
 
 
 def notebook_parameters(path: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from retention_lab.data.activity import LATE
 from retention_lab.data.cohorts import Cohorts
@@ -12,17 +12,23 @@ from retention_lab.errors import DataError
 from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.sections import EVENT
 from retention_lab.experiment.spec import Spec, hours
-from retention_lab.multiplicity import holm
+from retention_lab.multiplicity import SIMULTANEOUS, holm, simultaneous_alpha
 from retention_lab.results import Results, Row
 from retention_lab.survival.curve_rows import Asked, compared, group_rows, group_tests
+from retention_lab.survival.intervals import critical
 from retention_lab.survival.model_rows import Fitted, fitted, model_rows, refused
 from retention_lab.survival.return_rows import repeat_rows, retention_rows, revenue_rows
-from retention_lab.survival.views import Group, Small, pooled, small_levels, views
+from retention_lab.survival.views import Group, Small, among, pooled, small_levels, views
 
 RATIOS = (
     "log_hazard_ratio",
     "discrete_log_hazard_ratio",
     "log_subdistribution_hazard_ratio",
+)
+LOGARITHMS = ("rmst_ratio",)  # whose interval is that of the logarithm
+HOLM_FINDS_MORE = (
+    "holm_finds_more: the test rejects after Holm's correction, the interval, which holds together "
+    "with those of the other comparisons, does not exclude no difference"
 )
 OTHER_ROWS = "rows_not_counted"  # by the file's own `where`: nothing that is missing
 
@@ -78,7 +84,8 @@ def analyse_cohorts(plan: Plan, cohorts: Cohorts, model: Fitted | None = None) -
     strata = [k for k in spec.survival.by if k in life.keys]
     for view in seen:
         rows += compared(asked, view)
-        rows += group_tests(asked, view, life, [s for s in strata if s != view.key] if arm else ())
+        strata_of = [s for s in strata if s != view.key] if arm else ()
+        rows += group_tests(asked, view, among(life, view), strata_of)
     try:
         model = model or fitted(asked, plan, life)
     except DataError as error:
@@ -132,7 +139,7 @@ def _left_out(asked: Asked, cohorts: Cohorts) -> Iterator[Row]:
 
 
 def _adjusted(spec: Spec, rows: list[Row]) -> list[Row]:
-    """Fill `p_adjusted` by Holm within each family of tests."""
+    """Fill `p_adjusted` by Holm within each family of tests, whose intervals hold together."""
     if spec.inference.correction == "none":
         return rows
     families: dict[tuple[str | None, ...], list[int]] = {}
@@ -141,6 +148,49 @@ def _adjusted(spec: Spec, rows: list[Row]) -> list[Row]:
             families.setdefault(family, []).append(i)
     out = list(rows)
     for members in families.values():
-        for i, p in zip(members, holm([rows[i].p_value for i in members]), strict=True):
-            out[i] = dataclasses.replace(rows[i], p_adjusted=p)
+        own = [rows[i] for i in members]
+        adjusted = holm([r.p_value for r in own])
+        for i, r, p in zip(members, together(own, spec.inference.alpha), adjusted, strict=True):
+            missed = p is not None and p < spec.inference.alpha and _covers_none(r)
+            more = HOLM_FINDS_MORE if missed and r.note is None else r.note
+            out[i] = dataclasses.replace(r, p_adjusted=p, note=more)
     return out
+
+
+def together(rows: Sequence[Row], alpha: float) -> list[Row]:
+    """The rows of one family with intervals that all cover together with 1 - alpha or more.
+
+    Each is at `simultaneous_alpha` for as many comparisons as have a p-value. Intervals are those
+    of Wald, of the estimate itself or (`LOGARITHMS`) of its logarithm, and are stretched there. A
+    row without an interval, and a family of one, stay as they are.
+    The interval with the least p-value excludes no difference exactly where Holm rejects it, and
+    one that excludes it belongs to a rejected test. Holm may reject more: no intervals with two
+    ends can both cover together and agree with it in all. (With one effect beyond doubt, the last
+    test is at alpha itself: its interval misses as often as all of them may, so that the other one
+    could never miss.)
+    """
+    m = sum(r.p_value is not None for r in rows)
+    if m < 2:
+        return list(rows)
+    stretch = critical(simultaneous_alpha(alpha, m)) / critical(alpha)
+    return [_stretched(r, stretch, m) for r in rows]
+
+
+def _stretched(row: Row, by: float, of: int) -> Row:
+    if row.estimate is None or row.ci_low is None or row.ci_high is None or row.p_value is None:
+        return row
+    if SIMULTANEOUS in (row.method or ""):  # of a profile: at its alpha already
+        return row
+    if row.estimand in LOGARITHMS:
+        low, high = (row.estimate * (end / row.estimate) ** by for end in (row.ci_low, row.ci_high))
+    else:
+        low, high = (row.estimate + (end - row.estimate) * by for end in (row.ci_low, row.ci_high))
+    method = f"{row.method}; {SIMULTANEOUS}, {of} comparisons"
+    return dataclasses.replace(row, ci_low=low, ci_high=high, method=method)
+
+
+def _covers_none(row: Row) -> bool:
+    """Whether the interval holds the value of no difference."""
+    if row.ci_low is None or row.ci_high is None:
+        return False
+    return row.ci_low <= (1.0 if row.estimand in LOGARITHMS else 0.0) <= row.ci_high

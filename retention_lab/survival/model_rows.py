@@ -13,25 +13,33 @@ from retention_lab.data.codes import kind_of
 from retention_lab.data.lifetable import LifeTable
 from retention_lab.errors import DataError
 from retention_lab.experiment.sections import CUSTOMERS, EVENT, EXPOSURE, PROMOTION
+from retention_lab.multiplicity import SIMULTANEOUS, simultaneous_alpha
 from retention_lab.results import Row
-from retention_lab.survival.concordance import concordance
-from retention_lab.survival.cox import fit_cox
-from retention_lab.survival.coxfit import CoxFit
 from retention_lab.survival.curve_rows import Asked
-from retention_lab.survival.data import SurvivalData
-from retention_lab.survival.design import design
-from retention_lab.survival.discrete import fit_discrete, person_periods
-from retention_lab.survival.finegray import fine_gray
 from retention_lab.survival.intervals import NO_VARIANCE, critical
-from retention_lab.survival.predict import CoxModel
-from retention_lab.survival.proportional import proportionality
+from retention_lab.survival.model.concordance import concordance
+from retention_lab.survival.model.cox import fit_cox
+from retention_lab.survival.model.coxfit import CoxFit
+from retention_lab.survival.model.data import SurvivalData
+from retention_lab.survival.model.design import design
+from retention_lab.survival.model.discrete import fit_discrete, person_periods
+from retention_lab.survival.model.finegray import subdistribution
+from retention_lab.survival.model.predict import CoxModel
+from retention_lab.survival.model.profile import profile
+from retention_lab.survival.model.proportional import proportionality
+from retention_lab.survival.model.riskset import RiskSets
 from retention_lab.survival.views import reference_of
 
 if TYPE_CHECKING:
     from retention_lab.experiment.plan import Plan
 
-COX = "Cox, Efron, Lin-Wei errors"
-FINE_GRAY = "Fine-Gray, Efron, Lin-Wei errors"
+COX = "Cox, Efron"
+FINE_GRAY = "Fine-Gray, Efron"
+LIN_WEI = ", Lin-Wei errors"
+FIRTH = ", Firth's penalty, "
+PROFILE = "profile penalised likelihood"
+OF_INFORMATION = "errors of the information"
+MOST_PROFILED = 10  # columns: with more of them only those that separate have a profile
 CLOGLOG = "hazard by week, complementary log-log"
 WEEK = 7.0
 SCORE = "score test of a change with time (km)"
@@ -82,12 +90,14 @@ class Fitted:
 def covariates_of(plan: Plan, life: LifeTable) -> tuple[str, ...]:
     """The covariates of the file's model: its arms, the groups that the lab makes, and the file's.
 
-    One of a single level stays in: the model says that it is constant.
+    One of a single level stays in: the model says that it is constant. A promotion that has
+    existing customers as a level of its own says who is new.
     """
     survival, design_ = plan.spec.survival, plan.spec.design
     assert survival is not None
     arm = [design_.arm] if design_ is not None and survival.origin == EXPOSURE else []
     made = [k for k in (PROMOTION, CUSTOMERS) if k in life.keys]
+    made = [PROMOTION] if survival.among_new else made
     return tuple(k for k in dict.fromkeys([*arm, *made, *survival.columns]) if k in life.keys)
 
 
@@ -140,7 +150,7 @@ def refused(asked: Asked, error: DataError) -> Row:
 
 def model_rows(asked: Asked, plan: Plan, life: LifeTable, model: Fitted) -> Iterator[Row]:
     """Log hazard ratios with the tests of proportionality, concordance, and Fine and Gray's."""
-    yield from _ratios(asked, "log_hazard_ratio", model.fit, COX)
+    yield from _ratios(asked, plan, "log_hazard_ratio", model.fit, COX, model.data, None)
     test = proportionality(model.fit, model.data)
     for i, term in enumerate(test.terms):
         name = "global" if i == len(test.terms) - 1 else term
@@ -154,12 +164,12 @@ def model_rows(asked: Asked, plan: Plan, life: LifeTable, model: Fitted) -> Iter
     if len(life.causes) > 1:
         name = "log_subdistribution_hazard_ratio"
         try:
-            references = references_of(plan, life)
-            other = fine_gray(life, model.covariates, EVENT, references=references)
+            data, risk = _first_events(plan, life, model)
+            other = fit_cox(data, robust=True, risk=risk)
         except DataError as error:
             yield asked.row(name, note=f"not_fitted: {error}", method=FINE_GRAY)
         else:
-            yield from _ratios(asked, name, other, FINE_GRAY)
+            yield from _ratios(asked, plan, name, other, FINE_GRAY, data, risk)
     yield from _by_period(asked, model)
 
 
@@ -185,13 +195,39 @@ def _by_period(asked: Asked, model: Fitted) -> Iterator[Row]:
         yield asked.row(name, estimate=value, std_error=error_, **numbers, **said)
 
 
-def _ratios(asked: Asked, estimand: str, fit: CoxFit, method: str) -> Iterator[Row]:
+def _first_events(plan: Plan, life: LifeTable, model: Fitted) -> tuple[SurvivalData, RiskSets]:
+    """The rows of Fine and Gray's model, and its risk sets. Raises as `subdistribution` does."""
+    others = [c for c in life.causes if c != EVENT]
+    same = {"event": EVENT, "competing": others, "references": references_of(plan, life)}
+    data = design(life, model.covariates, **same)
+    return data, subdistribution(data)
+
+
+def _ratios(
+    asked: Asked,
+    plan: Plan,
+    estimand: str,
+    fit: CoxFit,
+    method: str,
+    data: SurvivalData,
+    risk: RiskSets | None,
+) -> Iterator[Row]:
     low, high = fit.interval(asked.alpha)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_value = fit.p_value
-    said = method if fit.penalty == "none" else f"{method}, Firth's penalty"
+        p_value = fit.p_value.copy()
+    low, high, said = low.copy(), high.copy(), [method + LIN_WEI] * len(fit.names)
+    if fit.penalty != "none":
+        said = [method + FIRTH + OF_INFORMATION] * len(fit.names)
+        some = fit.names if len(fit.names) <= MOST_PROFILED else fit.separated
+        for alpha, columns, more in _families(asked, plan, fit.names):
+            columns = [c for c in columns if c in some]
+            found = profile(fit, data, alpha, columns, risk)
+            for i, name in enumerate(columns):
+                at = fit.names.index(name)
+                low[at], high[at], p_value[at] = found.low[i], found.high[i], found.p_value[i]
+                said[at] = method + FIRTH + PROFILE + more
     for i, term in enumerate(fit.names):
-        where: dict[str, Any] = {"term": term, "n": fit.size, "method": said}
+        where: dict[str, Any] = {"term": term, "n": fit.size, "method": said[i]}
         value = _finite(fit.coef[i])
         if fit.error[i] == 0.0:
             yield asked.row(estimand, estimate=value, note=fit.note or NO_VARIANCE, **where)
@@ -206,6 +242,22 @@ def _ratios(asked: Asked, estimand: str, fit: CoxFit, method: str) -> Iterator[R
         yield asked.row(estimand, **numbers, note=fit.note, **where)
     for term, why in fit.dropped.items():
         yield asked.row(estimand, term=term, n=fit.size, method=method, note=why)
+
+
+def _families(
+    asked: Asked, plan: Plan, names: Sequence[str]
+) -> Iterator[tuple[float, list[str], str]]:
+    """The columns of each covariate, the alpha of each interval, and what its method says of it.
+
+    Intervals of a profile cannot be stretched afterwards as Wald's are: they are not of one shape.
+    """
+    of: dict[str, list[str]] = {}
+    for name in names:
+        of.setdefault(name.partition("=")[0], []).append(name)
+    for columns in of.values():
+        m = len(columns) if plan.spec.inference.correction != "none" else 1
+        more = f"; {SIMULTANEOUS}, {m} comparisons" if m > 1 else ""
+        yield simultaneous_alpha(asked.alpha, m), columns, more
 
 
 def example_of(model: Fitted) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from retention_lab.data.activity import Activity
 from retention_lab.data.moments import Moments
@@ -27,7 +28,7 @@ from retention_lab.survival.triangle import (
     on_day,
     rolling,
 )
-from retention_lab.survival.views import Group, Span, View, shown, span
+from retention_lab.survival.views import Group, Span, View, among, shown, span
 
 AGES = (1, 7, 14, 30, 60, 90, 180, 365)
 LWYY = "Andersen-Gill, Efron, errors of Lin, Wei, Yang and Ying"
@@ -58,11 +59,12 @@ def _groups(asked: Asked, repeats: Repeats, view: View) -> Iterator[Row]:
     ages = range(asked.horizon + 1)
     at_risk = np.array([p.at_risk_at(ages) for p in every.values()])
     lasting = not (np.diff(at_risk, axis=1) > 0).any()  # numbers at risk grow with late entry only
+    new = np.array([name not in view.apart for name in every])
+    may = _both(at_risk, new, asked.min_cell, lasting)
     seen = {
-        name: frozenset(np.flatnonzero(row).tolist())
-        for name, row in zip(every, shown(at_risk, asked.min_cell, lasting), strict=True)
+        name: frozenset(np.flatnonzero(row).tolist()) for name, row in zip(every, may, strict=True)
     }
-    held = {n: p for n, p in every.items() if p.customers >= asked.min_cell}
+    held = {n: p for n, p in every.items() if p.customers >= asked.min_cell and n not in view.apart}
     for group in view.groups:
         if (name := str(group.name)) in held:
             yield from _course(asked, held[name], group.place, seen[name])
@@ -93,7 +95,17 @@ def _groups(asked: Asked, repeats: Repeats, view: View) -> Iterator[Row]:
             yield asked.row("mean_cumulative_difference", at=at, **value, **where)
     if len(held) > 1:
         yield _test(asked, held, seen, view, reference)
-        yield from _ratios(asked, repeats, view, reference)
+        yield from _ratios(asked, among(repeats, view), view, reference)
+
+
+def _both(
+    at_risk: npt.NDArray[Any], new: npt.NDArray[np.bool_], min_cell: int, lasting: bool
+) -> npt.NDArray[np.bool_]:
+    """`shown` among all groups [groups, days], and among the groups `new`, which add up as well."""
+    may = shown(at_risk, min_cell, lasting)
+    if not new.all():
+        may[new] &= shown(at_risk[new], min_cell, lasting)
+    return may
 
 
 def _test(
@@ -179,12 +191,16 @@ def retention_rows(
             if view is None:
                 yield from _pooled(asked, average(triangle), term)
             else:
-                yield from _cells(asked, triangle, term, view.key)
+                yield from _cells(asked, triangle, term, view)
 
 
-def _cells(asked: Asked, triangle: Triangle, term: str, key: str) -> Iterator[Row]:
-    seen = shown(triangle.matured, asked.min_cell, lasting=False).ravel()
+def _cells(asked: Asked, triangle: Triangle, term: str, view: View) -> Iterator[Row]:
+    key, names = view.key, [str(levels[0]) for levels in triangle.cohorts]
+    new = np.array([name not in view.apart for name in names])
+    seen = _both(triangle.matured, new, asked.min_cell, lasting=False).ravel()
     for cell, may in zip(triangle.cells(), seen, strict=True):
+        if str(cell.levels[0]) in view.apart:
+            continue
         place: Place = {"segment": key, "level": str(cell.levels[0]), "term": term}
         place |= {"at": _age(term, cell.begin, cell.end), "method": f"{term}, Wilson interval"}
         if cell.matured and not may:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retention_lab.errors import DataError
-from retention_lab.survival.predict import CoxModel
+from retention_lab.survival.model.predict import CoxModel
 
 if TYPE_CHECKING:
     import pandas as pd

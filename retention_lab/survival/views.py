@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from retention_lab.data import activity, lifetable, repeats
 from retention_lab.data.activity import Activity
 from retention_lab.data.codes import kind_of
 from retention_lab.data.lifetable import LifeTable
 from retention_lab.data.repeats import Repeats
 from retention_lab.experiment.needs import MISSING_LEVEL
-from retention_lab.experiment.sections import COHORT, CUSTOMERS, EXPOSURE, PROMOTION, REST
+from retention_lab.experiment.sections import (
+    COHORT,
+    CUSTOMERS,
+    EXISTING,
+    EXPOSURE,
+    PROMOTION,
+    REST,
+)
 
 if TYPE_CHECKING:
     from retention_lab.experiment.plan import Plan
@@ -66,12 +74,14 @@ class Span:
 class View:
     """One way to split the customers: the key, its groups, and the one they are compared with.
 
-    `reference` is None where groups are only shown beside each other, as cohorts are.
+    `reference` is None where groups are only shown beside each other, as cohorts are. Customers
+    whose level is in `apart` are not in the view: see `among`.
     """
 
     key: str
     groups: tuple[Group, ...]
     reference: Group | None = None
+    apart: frozenset[str] = frozenset()
 
 
 def small_levels(life: LifeTable, min_cell: int, keep: str | None) -> Small:
@@ -85,12 +95,31 @@ def small_levels(life: LifeTable, min_cell: int, keep: str | None) -> Small:
         if key == keep or kind_of(life.levels[key]) != "text":
             continue
         sizes = sorted((part.size, level) for (level,), part in life.parts(key))
-        few = [(n, level) for n, level in sizes if n < min_cell]
+        forced: set[Any] = set()
+        if key == PROMOTION and CUSTOMERS in life.keys:
+            forced, sizes = _existing(sizes, min_cell)
+        few = [(n, level) for n, level in sizes if n < min_cell or level in forced]
+        rest = [pair for pair in sizes if pair not in few]
         if few and sum(n for n, _ in few) < min_cell:
-            few = sizes[: len(few) + 1]
+            few += rest[:1]
         if few:
             found[key] = frozenset(level for _, level in few)
     return found
+
+
+def _existing(
+    sizes: list[tuple[int, Any]], min_cell: int
+) -> tuple[set[Any], list[tuple[int, Any]]]:
+    """Levels of the promotion that are pooled in any case, and those that may be.
+
+    New customers are shown as a whole as well, so that a small group of them is pooled with others
+    of them: existing ones stand apart. Where these are few, they would follow from all the others,
+    and count with the promotion's rest.
+    """
+    before = sum(n for n, level in sizes if level == EXISTING)
+    if before >= min_cell or not before:
+        return set(), [pair for pair in sizes if pair[1] != EXISTING]
+    return {EXISTING, REST}, sizes
 
 
 def pooled(table: Table, small: Small) -> Table:
@@ -102,11 +131,22 @@ def pooled(table: Table, small: Small) -> Table:
     return dataclasses.replace(table, levels=levels).by(*table.keys)
 
 
+def among(table: Table, view: View) -> Table:
+    """The customers of `table` that the view is about: all but those of the levels `apart`."""
+    if not view.apart:
+        return table
+    kept = [part for (level,), part in table.parts(view.key) if level not in view.apart]
+    merge: Any = {LifeTable: lifetable.merge, Repeats: repeats.merge, Activity: activity.merge}
+    whole: Table = merge[type(table)](*kept)
+    return whole
+
+
 def views(plan: Plan, life: LifeTable) -> tuple[View, ...]:
     """The ways to split the customers of `life`, whose small levels are pooled already.
 
     In an experiment its arms, against the control; else cohorts, then the promotion against the
-    rest, and each other key against its largest level.
+    rest, and each other key against its largest level. Where the file tells existing customers from
+    new ones, the promotion's rest is new customers, and existing ones are not in that view.
     """
     survival, design = plan.spec.survival, plan.spec.design
     min_cell = plan.spec.privacy.min_cell
@@ -124,6 +164,10 @@ def views(plan: Plan, life: LifeTable) -> tuple[View, ...]:
             continue
         parts = {str(label[0]): part for label, part in life.parts(key)}
         groups = _covered([Group(p, segment=key, level=v) for v, p in parts.items()], min_cell)
+        if key == PROMOTION and survival.among_new:
+            groups = _new_only(groups, min_cell)
+            found.append(View(key, groups, _reference(key, groups), frozenset({EXISTING})))
+            continue
         found.append(View(key, groups, _reference(key, groups)))
     return tuple(v for v in found if len(v.groups) > 1 or v.key == COHORT)
 
@@ -160,6 +204,17 @@ def _covered(groups: Sequence[Group], min_cell: int) -> tuple[Group, ...]:
         dataclasses.replace(g, hidden=frozenset(np.flatnonzero(~row).tolist()))
         for g, row in zip(groups, seen, strict=True)
     )
+
+
+def _new_only(groups: Sequence[Group], min_cell: int) -> tuple[Group, ...]:
+    """The groups of new customers, covered among themselves as well as among all customers.
+
+    The sum of them is shown, as is that of everyone: neither may tell of a few.
+    """
+    new = tuple(g for g in groups if g.level != EXISTING)
+    new = _covered(new, min_cell) if new else new
+    before = {g.level: g.hidden for g in groups}
+    return tuple(dataclasses.replace(g, hidden=g.hidden | before[g.level]) for g in new)
 
 
 def span(
@@ -203,9 +258,11 @@ def _reference(key: str, groups: tuple[Group, ...]) -> Group | None:
 def reference_of(key: str, sizes: Mapping[str, int]) -> str:
     """The level that others are compared with: the rest of a promotion, or the largest.
 
-    What was pooled, or is missing, is no such level where there is another one.
+    What was pooled, or is missing, is no such level where there is another one, and nor are those
+    who were there before a promotion.
     """
     if key == PROMOTION and REST in sizes:
         return REST
-    known = [v for v in sizes if v not in (OTHER, MISSING_LEVEL)] or list(sizes)
+    odd = (OTHER, MISSING_LEVEL, *((EXISTING,) if key == PROMOTION else ()))
+    known = [v for v in sizes if v not in odd] or list(sizes)
     return max(known, key=lambda level: sizes[level])

@@ -61,10 +61,16 @@ def cause_label(spec: Spec, cause: str | None, language: str) -> str:
     return metric_label(spec, event_of(spec) if cause in (None, "event") else cause, language)
 
 
+def among_new(spec: Spec) -> bool:
+    """Whether a promotion is compared with other new customers only."""
+    return spec.survival is not None and spec.survival.among_new
+
+
 def split_label(spec: Spec, segment: str | None, language: str) -> str:
     """What customers are split by: the file's label, a word for the lab's own splits, the name."""
     if segment in OWN_SPLITS and segment not in spec.report.labels:
-        return say(language, f"lives.split.{segment}")
+        new = "_new" if segment == "promotion" and among_new(spec) else ""
+        return say(language, f"lives.split.{segment}{new}")
     return metric_label(spec, segment, language)
 
 
@@ -72,7 +78,8 @@ def level_label(spec: Spec, level: str | None, language: str) -> str:
     """One group: the file's label, a word for the lab's own groups, a month, or the name."""
     name = level or ""
     if name in OWN_LEVELS and name not in spec.report.labels:
-        return say(language, f"lives.level.{OWN_LEVELS[name]}")
+        new = "_new" if name == "rest" and among_new(spec) else ""
+        return say(language, f"lives.level.{OWN_LEVELS[name]}{new}")
     for key, pattern in BINS.items():
         found = pattern.fullmatch(name)
         if found and name not in spec.report.labels:

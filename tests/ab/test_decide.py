@@ -72,7 +72,7 @@ def test_less_is_better_where_the_file_says_so():
 
 def test_nothing_clear_keeps_running():
     found = verdict([MAIN], effect("back", "b", *FLAT), effect("back", "c", *FLAT))
-    assert found == ("keep_running", None, ["primary_unclear", "primary_unclear"])
+    assert found == ("keep_running", None, ["primary_unclear", "primary_unclear", "ended_unclear"])
 
 
 def test_the_adjusted_p_value_decides():
@@ -82,7 +82,7 @@ def test_the_adjusted_p_value_decides():
 
 def test_a_reason_tells_the_plain_from_the_adjusted_p_value():
     rows = [dataclasses.replace(r, p_value=0.03, p_adjusted=0.06) for r in effect("back", "b", *UP)]
-    (reason,) = decide(plan(MAIN, arms=("a", "b")), Results.of(rows)).reasons
+    reason, _ended = decide(plan(MAIN, arms=("a", "b")), Results.of(rows)).reasons
     assert (reason.numbers["p_value"], reason.numbers["p_adjusted"]) == (0.03, 0.06)
 
 
@@ -126,7 +126,7 @@ def test_a_guardrail_with_margin_is_a_test_of_non_inferiority(interval, decision
 def test_a_guardrail_without_result_holds_a_winner_back():
     rows = [effect("back", "b", *UP), nothing("left", "b")]
     found = verdict([MAIN, GUARD], *rows, arms=("a", "b"))
-    assert found == ("keep_running", None, ["primary_better", "guardrail_unclear"])
+    assert found == ("keep_running", None, ["primary_better", "guardrail_unclear", "ended_unclear"])
 
 
 def test_the_other_arm_ships_where_one_harms():
@@ -151,6 +151,36 @@ def test_waiting_units_are_a_reason():
     late = Row(analysis="quality", metric="back", estimand="immature", estimate=12.0, n=100)
     found = verdict([MAIN], late, effect("back", "b", *FLAT), arms=("a", "b"))
     assert found == ("keep_running", None, ["primary_unclear", "immature"])
+
+
+def test_a_test_of_one_look_that_is_over_and_unclear_has_ended():
+    """Nobody's window is open: to let it run on would be to look again."""
+    over = Row(analysis="quality", metric="back", estimand="immature", estimate=0.0, n=100)
+    found = verdict([MAIN], over, effect("back", "b", *FLAT), arms=("a", "b"))
+    assert found == ("keep_running", None, ["primary_unclear", "ended_unclear"])
+    waiting = dataclasses.replace(over, metric="left", estimate=3.0)
+    rows = [waiting, effect("back", "b", *FLAT), effect("left", "b", -0.01, 0.01)]
+    assert "ended_unclear" not in verdict([MAIN, GUARD], *rows, arms=("a", "b"))[2]
+    later = Row(analysis="quality", estimand="later", estimate=5.0)
+    found = verdict([MAIN], later, effect("back", "b", *FLAT), arms=("a", "b"))
+    assert found == ("keep_running", None, ["primary_unclear"])
+
+
+def test_a_test_that_may_be_looked_at_again_has_not_ended():
+    looked = plan(MAIN, arms=("a", "b"))
+    spec = looked.spec.model_copy(
+        update={"inference": looked.spec.inference.model_copy(update={"sequential": True})}
+    )
+    found = decide(
+        dataclasses.replace(looked, spec=spec), Results.of(effect("back", "b", *FLAT))
+    )
+    assert (found.decision, found.ended) == ("keep_running", False)
+
+
+def test_primary_metrics_are_the_first_reasons():
+    rows = [effect("left", "b", -0.01, 0.01), effect("back", "b", *FLAT)]
+    codes = verdict([{**GUARD, "margin": 0.001}, MAIN], *rows, arms=("a", "b"))[2]
+    assert codes[0] == "primary_unclear"
 
 
 def test_the_first_metric_is_primary_where_none_says_so():

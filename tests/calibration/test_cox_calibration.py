@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from table import record
 
-from retention_lab.survival.cox import fit_cox
-from retention_lab.survival.data import SurvivalData
-from retention_lab.survival.finegray import fit_fine_gray
-from retention_lab.survival.proportional import proportionality
+from retention_lab.survival.model.cox import fit_cox
+from retention_lab.survival.model.data import SurvivalData
+from retention_lab.survival.model.finegray import fit_fine_gray
+from retention_lab.survival.model.proportional import proportionality
 
 SIGMAS = 3.5
 Z = 1.959963984540054

@@ -1,10 +1,11 @@
+"""Datasets by name: where they are looked for, wrong files, failed downloads, what is at hand."""
+
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
 import http.server
-import json
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,6 @@ from retention_lab.data import datasets
 from retention_lab.data.datasets import DatasetMissingError, describe, locate, status
 from retention_lab.data.registry import Dataset, Form, Table, Text, Wheel
 from retention_lab.errors import DataError
-from retention_lab.twin import MADE
 
 RAW = b"1 2\n3 4\n"
 TEXT = Text(0, (("a", "integer"), ("b", "integer")))
@@ -41,17 +41,6 @@ def dataset(*forms, name="toy", **more):
         **more,
     }
     return Dataset(name=name, **entry)
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """An empty folder for data, an empty cache, no network."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    monkeypatch.setenv("RETENTION_LAB_DATA", str(folder))
-    monkeypatch.setenv("RETENTION_LAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RETENTION_LAB_OFFLINE", "1")
-    return tmp_path
 
 
 @pytest.fixture
@@ -330,89 +319,6 @@ def test_describe_takes_a_table_too():
         describe("cdno")
 
 
-# The simulated shop
-
-
-@pytest.fixture
-def small_twin(home, monkeypatch):
-    """The shop of `dataset:twin` with 300 customers."""
-    from retention_lab import twin
-    from retention_lab.twin import scenario
-
-    few = dataclasses.replace(scenario.COMEBACK_COUPON, customers=300)
-    monkeypatch.setattr(scenario, "COMEBACK_COUPON", few)
-    monkeypatch.setattr(twin, "COMEBACK_COUPON", few)
-    datasets._twin_key.cache_clear()
-    yield few
-    datasets._twin_key.cache_clear()
-
-
-def test_the_twin_is_made_once(home, small_twin):
-    path = locate("twin/assignments")
-    assert duckdb.sql(f"select count(*) from '{path}'").fetchone() == (300,)
-    truth = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
-    assert truth["scenario"]["customers"] == 300
-    made = {p.name: p.stat().st_mtime_ns for p in path.parent.iterdir()}
-    assert set(made) == set(datasets.TWIN_FILES)
-    assert locate("twin/orders").parent == path.parent
-    assert {p.name: p.stat().st_mtime_ns for p in path.parent.iterdir()} == made
-    assert describe("twin").path == path.with_name("customers.parquet")
-    assert [p.name for p in path.parent.parent.iterdir()] == [path.parent.name]
-
-
-def test_every_simulated_dataset_is_a_shop_of_its_own(home, small_twin, monkeypatch):
-    from retention_lab.twin import scenario
-
-    for attribute in MADE.values():
-        few = dataclasses.replace(getattr(scenario, attribute), customers=300)
-        monkeypatch.setattr(scenario, attribute, few)
-    datasets._twin_key.cache_clear()
-    folders = {name: locate(f"{name}/assignments").parent for name in MADE}
-    assert len(set(folders.values())) == len(MADE)
-    for name, folder in folders.items():
-        truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-        assert truth["scenario"]["name"] == scenario.scenario_of(name).name
-        assert describe(name).path == folder / "customers.parquet"
-
-
-def test_a_lost_file_of_the_twin_is_made_again(home, small_twin):
-    path = locate("twin/orders")
-    before = path.read_bytes()
-    path.unlink()
-    assert locate("twin/customers").is_file()
-    assert path.read_bytes() == before
-
-
-def test_another_scenario_or_other_code_is_another_shop(small_twin, monkeypatch, tmp_path):
-    key = datasets._twin_key()
-    datasets._twin_key.cache_clear()
-    assert datasets._twin_key() == key
-    code = tmp_path / "code"
-    shutil.copytree(datasets.resources.files("retention_lab.twin"), code)
-    (code / "draw.py").write_text("# changed")
-    monkeypatch.setattr(datasets.resources, "files", lambda name: code)
-    datasets._twin_key.cache_clear()
-    changed = datasets._twin_key()
-    assert changed != key
-    from retention_lab.twin import scenario
-
-    monkeypatch.setattr(scenario, "COMEBACK_COUPON", dataclasses.replace(small_twin, seed=1))
-    datasets._twin_key.cache_clear()
-    assert datasets._twin_key() not in (key, changed)
-
-
-def test_several_processes_may_make_the_twin_at_once(home):
-    code = "from retention_lab.data.datasets import locate; print(locate('twin/orders'))"
-    run = [sys.executable, "-c", code]
-    processes = [subprocess.Popen(run, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    found = {process.communicate(timeout=120)[0].strip() for process in processes}
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    (folder,) = (home / "cache" / "twin").iterdir()
-    assert found == {str(folder / "orders.parquet")}
-    assert {p.name for p in folder.iterdir()} == set(datasets.TWIN_FILES)
-    assert one(f"select count(*) from '{folder / 'assignments.parquet'}'") == (40_000,)
-
-
 # Cost
 
 
@@ -434,96 +340,3 @@ print(time.perf_counter() - start)
     lines = subprocess.run(run, check=True, capture_output=True, text=True).stdout.splitlines()
     assert lines[0] == "[]"
     assert float(lines[1]) < 0.02
-
-
-# The real files
-
-
-def real(ref):
-    """The real table, or a skip that says how to get it."""
-    try:
-        return locate(ref)
-    except DatasetMissingError as error:
-        pytest.skip(str(error))
-
-
-def one(sql):
-    return duckdb.sql(sql).fetchone()
-
-
-def test_hillstrom():
-    path = real("hillstrom")
-    assert one(f"select count(*), count(distinct treatment) from '{path}'") == (64_000, 3)
-
-
-@pytest.mark.parametrize("ref", ["cdnow", "cdnow/transactions"])
-def test_cdnow(ref, golden):
-    path = real(ref)
-    rows, customers, first, last = one(
-        f"select count(*), count(distinct customer_id), min(date), max(date) from '{path}'"
-    )
-    assert rows == golden["cdnow"]["rows_master"] == 69_659
-    assert customers == golden["cdnow"]["customers_master"] == 23_570
-    assert (str(first), str(last)) == ("1997-01-01", "1998-06-30")
-
-
-def test_the_sample_of_cdnow(golden):
-    path = real("cdnow/sample")
-    found = one(f"select count(*), count(distinct customer_id) from '{path}'")
-    assert found == (golden["cdnow"]["rows_sample"], golden["cdnow"]["customers_sample"])
-
-
-def test_online_retail(golden):
-    expected = golden["online_retail"]
-    path = real("online-retail")
-    assert one(f"""
-        select count(*), count(distinct CustomerID), count(*) - count(CustomerID),
-            count(*) filter (Quantity < 0), count(distinct Country), count(distinct InvoiceNo),
-            round(sum(Quantity * UnitPrice), 2)
-        from '{path}'
-    """) == tuple(
-        expected[key]
-        for key in (
-            "rows",
-            "customers",
-            "null_customer",
-            "neg_quantity",
-            "countries",
-            "invoices",
-            "total_value",
-        )
-    )
-
-
-def test_complete_journey(golden):
-    expected = golden["complete_journey"]
-    path = real("complete-journey/transactions")
-    assert one(f"""
-        select count(*), count(distinct household_id), count(distinct basket_id) from '{path}'
-    """) == (expected["transactions"], expected["households"], expected["baskets"])
-    path = real("complete-journey/campaigns")
-    assert one(f"select count(*), count(distinct household_id) from '{path}'") == (
-        expected["campaign_household_pairs"],
-        expected["campaign_households"],
-    )
-    path = real("complete-journey/campaign_descriptions")
-    assert one(f"select count(*) from '{path}'") == (expected["campaigns"],)
-    path = real("complete-journey/coupon_redemptions")
-    assert one(f"select count(*), count(distinct household_id) from '{path}'") == (
-        expected["redemptions"],
-        expected["redeeming_households"],
-    )
-
-
-@pytest.mark.parametrize("ref", ["demographics", "products", "promotions", "coupons"])
-def test_the_other_tables_of_the_complete_journey(ref):
-    path = real(f"complete-journey/{ref}")
-    tables = {t.name: t for t in datasets.registry()["complete-journey"].tables}
-    assert one(f"select count(*) from '{path}'") == (tables[ref].rows,)
-
-
-def test_the_twin_holds_what_it_says():
-    tables = {t.name: t.rows for t in datasets.registry()["twin"].tables}
-    for table in ("customers", "assignments"):
-        path = locate(f"twin/{table}")
-        assert one(f"select count(*) from '{path}'") == (tables[table],)

@@ -219,6 +219,28 @@ def test_what_does_not_fit_is_said_before_any_kernel_starts(write, kwargs, messa
             {"promotion": {"name": "rest", "from": dt.date(2026, 3, 1), "to": dt.date(2026, 3, 1)}},
             "'rest' is everyone else",
         ),
+        (
+            {
+                "promotion": {
+                    "name": "existing",
+                    "from": dt.date(2026, 3, 1),
+                    "to": dt.date(2026, 3, 9),
+                },
+                "existing": dt.date(2026, 3, 5),
+            },
+            "'existing' are those who were there before; call it otherwise",
+        ),
+        (
+            {
+                "promotion": {
+                    "name": "q4",
+                    "from": dt.date(2026, 3, 1),
+                    "to": dt.date(2026, 3, 4),
+                },
+                "existing": dt.date(2026, 3, 5),
+            },
+            "promotion 'q4' ends on 2026-03-04: whoever came before 2026-03-05 is existing",
+        ),
     ],
 )
 def test_a_section_that_says_what_it_may_not_is_an_error_of_the_file(write, survival, message):
@@ -281,9 +303,18 @@ def test_a_plan_holds_a_test_and_its_survival_section_together(write):
             "survival of clusters or blocks cannot be analysed yet",
         ),
         (
-            {"survival": {}, "metrics": [METRIC], "data": orders(where="size > 0")},
-            "data.events.orders: metrics do not know where and id yet",
+            {"survival": {}, "metrics": [METRIC], "data": orders(where="sise > 0")},
+            "data.events.orders.where: 'sise > 0': column 'sise' is not in",
         ),
+        (
+            {"survival": {}, "metrics": [METRIC], "data": orders(where="size")},
+            "data.events.orders.where: 'size' gives",
+        ),
+        (
+            {"survival": {}, "metrics": [METRIC], "data": orders(id="nr")},
+            "data.events.orders.id: column 'nr' is not in",
+        ),
+        ({"survival": {"forecast": "90d"}}, "survival.forecast: a forecast cannot be made yet"),
     ],
 )
 def test_what_does_not_fit_a_test_is_refused(write, kwargs, message):

@@ -119,7 +119,7 @@ def test_the_whole_schema_of_the_design_is_read(file):
         (("owner: growth", "owner: [growth"), "not valid YAML"),
         (("name: comeback-coupon", "name: other"), "it must be the file's name 'comeback-coupon'"),
         (("margin: 0.35", "margin: .nan"), "incentive.margin: "),
-        (("as_of: 2026-01-15", "as_of: 2026-02-30"), "not valid YAML: day is out of range"),
+        (("as_of: 2026-01-15", "as_of: 2026-02-30"), "is not a date: day is out of range"),
         (("segments: [region, tier]", "segments: [region, arm]"), "cannot be segments"),
         (("name: spend, kind", "name: Order_Value, kind"), "differ in capitals only: Order_Value"),
     ],

@@ -51,6 +51,43 @@ def test_new_for_a_table_survives_odd_names_and_missing_values(ask: Ask, project
     assert ask("validate", "odd").status == 0
 
 
+@pytest.mark.parametrize("name", ["cid", "customer id", "nr"])
+def test_new_makes_no_metric_of_the_id(ask: Ask, project: Path, name: str) -> None:
+    rows = "".join(f"{i + 1000},{'ab'[i % 2]},{i % 7}\n" for i in range(60))
+    (project / "own.csv").write_text(f"{name},arm,spend\n{rows}", encoding="utf-8")
+    assert ask("new", "own", "--units", "own.csv", "--arm", "arm", "--control", "a").status == 0
+    text = (project / "experiments" / "own.yaml").read_text(encoding="utf-8")
+    assert f'unit: "{name}"' in text or f"unit: {name}" in text
+    assert "{name: spend, kind: mean, role: primary}" in text
+    assert f"name: {name.replace(' ', '_')}," not in text
+    assert ask("validate", "own").status == 0
+
+
+def test_new_sees_the_id_of_a_table_with_rows_twice(ask: Ask, project: Path) -> None:
+    rows = [f"{i},{'ab'[i % 2]},{i % 7}\n" for i in range(100)]
+    (project / "own.csv").write_text("cid,arm,spend\n" + "".join([*rows, *rows[:3]]))
+    answer = ask("new", "own", "--units", "own.csv", "--arm", "arm", "--control", "a")
+    assert "! 'cid' is taken for the unit's id" in answer.err
+    text = (project / "experiments" / "own.yaml").read_text(encoding="utf-8")
+    assert "unit: cid" in text
+    assert "name: cid" not in text
+    answer = ask("validate", "own")
+    assert answer.status == 1
+    assert "3 units of own.csv in more than one row" in answer.err
+
+
+def test_new_does_not_take_other_numbers_for_ids(ask: Ask, project: Path) -> None:
+    rows = "".join(f"u{i},{'ab'[i % 2]},{i * 7},{i / 3},{i % 2}\n" for i in range(60))
+    (project / "own.csv").write_text(f"user,arm,points,spend,paid\n{rows}", encoding="utf-8")
+    answer = ask("new", "own", "--units", "own.csv", "--arm", "arm", "--control", "a")
+    assert "! 'points' has its own value in nearly every row" in answer.err
+    text = (project / "experiments" / "own.yaml").read_text(encoding="utf-8")
+    assert "unit: user" in text
+    assert "{name: spend, kind: mean, role: primary}" in text
+    assert "# - {name: paid, kind: proportion}" in text
+    assert "# - {name: points, kind: mean}" in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -13,7 +13,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from run.every_row import rich
-from run.sample import Case, coupon, email, harm, mismatch
+from run.sample import coupon, email, harm, mismatch
+from run.sample_rows import Case
 
 from retention_lab.experiment.load import parse, validate
 from retention_lab.experiment.spec import Spec

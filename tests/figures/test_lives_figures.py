@@ -15,8 +15,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
-from run.cohort_sample import BASE, cohorts, lively, rivals
-from run.sample import Case
+from run.cohort_rows import BASE
+from run.cohort_sample import cohorts, lively, rivals
+from run.sample_rows import Case
 
 from retention_lab.experiment.load import parse, validate
 from retention_lab.experiment.spec import Spec

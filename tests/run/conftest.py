@@ -1,22 +1,39 @@
-"""What the runner's tests share: an empty MLflow store to copy, since making one takes seconds."""
+"""What the runner's tests share, since making it takes seconds: an empty MLflow store, pages."""
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from retention_lab.run.record import open_store
+from retention_lab.run import record
+
+if TYPE_CHECKING:
+    from run.pages import Make, Page, PageOf
+
+    from retention_lab.run.view.source import Source
 
 
 @pytest.fixture(autouse=True)
-def _no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records go to the project's own store unless a test says otherwise."""
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that `open_store` makes stay within the test, which begins without a server."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were handed to MLflow; nothing is really recorded."""
+    folders: list[Path] = []
+    monkeypatch.setattr(record, "record", lambda folder: folders.append(folder))
+    monkeypatch.setattr(record, "open_store", lambda *_: None)
+    return folders
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +43,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = dict(os.environ)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that mlflow imports
-        open_store(None, root)
+        record.open_store(None, root)
     os.environ.clear()
     os.environ.update(before)
     return root / "mlflow.db"
@@ -40,3 +57,26 @@ def stored(empty_store: Path) -> Callable[[Path], Path]:
         return Path(shutil.copyfile(empty_store, root / "mlflow.db"))
 
     return put
+
+
+@pytest.fixture(scope="session")
+def page_of(tmp_path_factory: pytest.TempPathFactory) -> PageOf:
+    """page_of(make): the pages of one of the samples' cases, written once for all tests."""
+    from run.pages import pages
+
+    @functools.cache
+    def written(make: Make) -> dict[str, Page]:
+        return pages(make(), tmp_path_factory.mktemp(make.__name__))
+
+    return written
+
+
+@pytest.fixture(scope="session")
+def at(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """The run that has every kind of row, as its report reads it."""
+    from run.every_row import rich
+    from run.sample import write
+
+    from retention_lab.run.view.source import Source
+
+    return Source.load(write(rich(), tmp_path_factory.mktemp("rich")))

@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
-from run.sample import Case, Cell, compare, quality, reason, yes
+from run.sample_rows import Case, Cell, compare, quality, reason, yes
 
 from retention_lab.experiment.spec import CROSS
 from retention_lab.results import Reason, Results, Row, Verdict

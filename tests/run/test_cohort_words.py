@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from run.cohort_rows import row
 from run.cohort_sample import bare, cohorts, lively, rivals
+from run.pages import PageOf, pages, section, tongue
 from run.sample import write
-from run.test_cohort_report import Make, PageOf, pages, row, section, tongue
-from run.test_report import _Page
 
 from retention_lab.experiment.load import parse, validate
 from retention_lab.results import Reason, Results, Row, Verdict
@@ -20,18 +19,6 @@ from retention_lab.run.report import write_reports
 from retention_lab.run.view.findings import headline, short
 from retention_lab.run.view.groups import difference_text, is_clear, preferred
 from retention_lab.texts import reason_text
-
-
-@pytest.fixture(scope="module")
-def page_of(tmp_path_factory: pytest.TempPathFactory) -> PageOf:
-    """page_of(make): the pages of one case, written once for all tests."""
-
-    @functools.cache
-    def written(make: Make) -> dict[str, _Page]:
-        return pages(make(), tmp_path_factory.mktemp(make.__name__))
-
-    return written
-
 
 # Competing events
 

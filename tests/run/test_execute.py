@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import project
-import psutil
 import pytest
+from running import notebook, run
 
-import retention_lab
-from retention_lab.errors import PlanError
-from retention_lab.experiment.load import load
 from retention_lab.run import execute as running
 from retention_lab.run import record as recording
-from retention_lab.run.execute import Event, Outcome, notebook_parameters, run_experiments
+from retention_lab.run.execute import Event, Outcome, run_experiments
 from retention_lab.run.folder import read_run
-from retention_lab.run.kernel import LONGEST, how_it_ended, socket_folder
-from retention_lab.run.parameters import check_notebook
 from retention_lab.run.prepare import Ready, prepare
 from retention_lab.run.provenance import key_of, spec_hash
 
@@ -35,34 +28,6 @@ from pathlib import Path
     "mlflow": [k for k in os.environ if k.startswith("MLFLOW")],
 }))
 """
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-
-
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The folders that were handed to MLflow; nothing is really recorded."""
-    folders: list[Path] = []
-    monkeypatch.setattr(recording, "record", lambda folder: folders.append(folder))
-    monkeypatch.setattr(recording, "open_store", lambda *_: None)
-    return folders
-
-
-def run(files: Sequence[Path], **options: object) -> tuple[list[Outcome], list[Event]]:
-    events: list[Event] = []
-    before = set(psutil.Process().children(recursive=True))  # another test's browser, say
-    outcomes = run_experiments(files, on_event=events.append, **options)  # type: ignore[arg-type]
-    assert not set(psutil.Process().children(recursive=True)) - before
-    return outcomes, events
-
-
-def notebook(outcome: Outcome) -> dict:  # type: ignore[type-arg]
-    assert outcome.folder is not None
-    content: dict = json.loads((outcome.folder / "notebook.ipynb").read_text())  # type: ignore[type-arg]
-    return content
 
 
 def test_one_notebook_from_file_to_results(
@@ -146,52 +111,6 @@ def test_what_fails_leaves_the_others_alone(tmp_path: Path, recorded: list[Path]
     last = notebook(dies)["cells"][-1]
     assert [o["output_type"] for o in last["outputs"]][-1] == "error"
     assert last["metadata"]["papermill"]["status"] == "failed"
-
-
-def test_a_kernel_that_is_killed_is_missed_at_once(tmp_path: Path, recorded: list[Path]) -> None:
-    kill = "import os, signal, time\nos.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)"
-    began = time.monotonic()
-    (outcome,), _ = run(project.make(tmp_path, "one", cells=[kill]))
-    assert "killed by SIGKILL (often: out of memory)" in outcome.message
-    assert time.monotonic() - began < 30
-    assert len(recorded) == 1
-
-
-def test_a_dead_kernels_last_words_are_kept(tmp_path: Path, recorded: list[Path]) -> None:
-    crash = "import faulthandler\nfaulthandler._sigsegv()"
-    (outcome,), _ = run(project.make(tmp_path, "one", cells=[crash]))
-    assert outcome.folder is not None
-    assert "killed by SIGSEGV" in outcome.message
-    assert "Segmentation fault" in read_run(outcome.folder)["error"]["traceback"]
-    assert len(recorded) == 1
-
-
-@pytest.mark.parametrize("stubborn", [False, True])
-def test_a_notebook_ends_at_its_deadline(
-    tmp_path: Path, recorded: list[Path], stubborn: bool
-) -> None:
-    hang = "import time\ntime.sleep(100)"
-    if stubborn:
-        hang = (
-            "import time, subprocess\nsubprocess.Popen(['sleep', '100'])\nwhile True:\n"
-            "    try:\n        time.sleep(100)\n    except KeyboardInterrupt:\n        pass"
-        )
-    files = project.make(tmp_path, "one", cells=["print('so far')", hang, "print('never')"])
-    began = time.monotonic()
-    (outcome,), _ = run(files, timeout=6)
-    assert time.monotonic() - began < 30
-    assert outcome.status == "failed"
-    assert outcome.message == "deadline of 6 s passed in cell 4"
-    assert outcome.folder is not None
-    told = read_run(outcome.folder)
-    assert (told["status"], told["error"]["type"]) == ("failed", "Deadline")
-    assert ("KeyboardInterrupt" in told["error"]["traceback"]) is not stubborn
-    done, hung, never = notebook(outcome)["cells"][2:]
-    assert done["outputs"][0]["text"] == ["so far\n"]
-    assert hung["metadata"]["papermill"]["status"] == "failed"
-    assert hung["outputs"][-1]["evalue"] == "deadline of 6 s passed in cell 4"
-    assert never["outputs"] == []
-    assert len(recorded) == 1
 
 
 def test_a_record_that_fails_is_told_and_caught_up(
@@ -357,138 +276,6 @@ def test_a_terminal_that_is_gone_stops_nothing(tmp_path: Path, recorded: list[Pa
     assert outcome.status == "finished"
 
 
-def test_the_kernel_has_the_runners_package_and_the_projects_modules(
-    tmp_path: Path, recorded: list[Path]
-) -> None:
-    cells = ["import retention_lab, helpers\nprint(retention_lab.__file__)", project.FINISH]
-    files = project.make(tmp_path, "one", cells=cells)
-    (tmp_path / "helpers.py").write_text("")
-    (tmp_path / "retention_lab").mkdir()
-    (tmp_path / "retention_lab" / "__init__.py").write_text("raise RuntimeError('another copy')")
-    (outcome,), _ = run(files)
-    assert outcome.status == "finished", outcome.message
-    assert notebook(outcome)["cells"][2]["outputs"][0]["text"] == [f"{retention_lab.__file__}\n"]
-
-
-@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "1 / 0", ""])
-def test_what_a_kernel_started_ends_with_it(tmp_path: Path, recorded: list[Path], end: str) -> None:
-    start = (
-        "import os, pathlib, signal, subprocess\n"
-        "def deaf():\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "made = [subprocess.Popen(['sleep', '300'], preexec_fn=f) for f in (None, deaf)]\n"
-        "pathlib.Path('pids').write_text(' '.join(str(m.pid) for m in made))\n"
-    )
-    run(project.make(tmp_path, "one", cells=[project.FINISH, start + end]))
-    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    until = time.monotonic() + 10
-    while any(map(lives, pids)):
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
-def lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-@pytest.fixture
-def refused(tmp_path: Path, recorded: list[Path]) -> Callable[..., Outcome]:
-    """refused(change): the outcome of a file after change(its path, its notebook's path)."""
-
-    def do(change: Callable[[Path, Path], object]) -> Outcome:
-        (file,) = project.make(tmp_path, "one")
-        change(file, tmp_path / "notebooks" / "one.ipynb")
-        (outcome,), events = run([file])
-        assert outcome.status == "failed"
-        assert [e.kind for e in events] == ["finished"]
-        if outcome.folder is not None:
-            assert recorded == [outcome.folder]
-            told = read_run(outcome.folder)
-            assert (told["status"], told["experiment"]) == ("failed", "one")
-            assert told["error"]["message"] == outcome.message
-            assert (outcome.folder / "spec.yaml").read_bytes() == file.read_bytes()
-        return outcome
-
-    return do
-
-
-def replace(old: str, new: str) -> Callable[[Path, Path], object]:
-    return lambda file, _: file.write_text(file.read_text().replace(old, new))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (replace("metrics:", "metricks:"), r"line 10: unknown key 'metricks'; did you mean"),
-        (replace("name: one", "name: two"), r"name is 'two'"),
-        (replace("arm: arm", "arm: ram"), r"'ram' is not in data/units.csv; did you mean 'arm'"),
-        (replace("units.csv", "unit.csv"), r"no file 'data/unit.csv'"),
-        (replace("notebook: one", "notebook: ones"), r"no ones.ipynb.*did you mean 'one'"),
-        (
-            lambda file, _: file.write_text(file.read_text() + "parameters: {overides: {}}\n"),
-            r"'overides' is not in the parameters cell of one.ipynb; did you mean 'overrides'",
-        ),
-        *(
-            (
-                lambda file, _, name=name: file.write_text(
-                    file.read_text() + f"parameters: {{{name}: other}}\n"
-                ),
-                rf"parameters: '{name}' is set by the lab; the file may not set it",
-            )
-            for name in ("experiment", "run_dir", "overrides")
-        ),
-        (lambda _, nb: nb.write_text("{}"), r"one.ipynb is not a notebook"),
-        (lambda _, nb: project.write_notebook(nb, ["1"], None), r"no cell with the tag"),
-        (lambda _, nb: project.write_notebook(nb, ["1"], "%magic"), r"line 1 .* is not Python"),
-    ],
-)
-def test_what_cannot_be_planned_is_refused_before_a_kernel_starts(
-    refused: Callable[..., Outcome], change: Callable[[Path, Path], object], message: str
-) -> None:
-    outcome = refused(change)
-    assert outcome.folder is not None
-    assert re.search(message, outcome.message), outcome.message
-
-
-def test_a_missing_file_leaves_no_folder(tmp_path: Path, recorded: list[Path]) -> None:
-    (file,) = project.make(tmp_path, "one")
-    (outcome,), _ = run([file.with_name("won.yaml")])
-    assert (outcome.status, outcome.folder) == ("failed", None)
-    assert "there is no experiment file" in outcome.message
-    assert "did you mean 'one'" in outcome.message
-    assert not (tmp_path / "reports").exists()
-    assert recorded == []
-
-
-def test_a_dataset_that_cannot_be_had_is_skipped(
-    tmp_path: Path, recorded: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RETENTION_LAB_DATA", str(tmp_path))
-    monkeypatch.setenv("RETENTION_LAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RETENTION_LAB_OFFLINE", "1")
-    (outcome,), _ = run(project.make(tmp_path, "one", units="dataset:hillstrom"))
-    assert outcome.status == "skipped_no_data"
-    assert outcome.ok
-    assert "hillstrom" in outcome.message
-    assert recorded == []
-    left = {
-        p.relative_to(tmp_path / "reports").as_posix() for p in tmp_path.rglob("reports/**/*.*")
-    }
-    assert left == {"index.html", "index.zh.html", "one/skipped.json"}
-    assert "Skipped, no data" in (tmp_path / "reports" / "index.html").read_text(encoding="utf-8")
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, recorded: list[Path]) -> None:
-    files = project.make(tmp_path, "one")
-    (tmp_path / "reports").write_text("a file in the way")
-    (outcome,), _ = run(files)
-    assert (outcome.status, outcome.folder) == ("failed", None)
-    assert "reports" in outcome.message
-    assert recorded == []
-
-
 def test_other_folders_and_odd_names(tmp_path: Path, recorded: list[Path]) -> None:
     """Braces (papermill formats its paths), spaces, and reports outside of the project."""
     root = tmp_path / "a {b} project"
@@ -498,56 +285,3 @@ def test_other_folders_and_odd_names(tmp_path: Path, recorded: list[Path]) -> No
     assert outcome.folder.is_relative_to(tmp_path / "else where" / "one")
     assert (outcome.folder / read_run(outcome.folder)["root"]).resolve() == root
     assert len(recorded) == 1
-
-
-def test_parameters_are_read_from_the_notebook(tmp_path: Path) -> None:
-    path = tmp_path / "n.ipynb"
-    project.write_notebook(path, ["other = 1"], "a = 1  # one\nb: str = 'x'\nimport os\nc = d = []")
-    assert notebook_parameters(path) == {"a": "1", "b": "'x'", "c": "[]", "d": "[]"}
-    with pytest.raises(PlanError, match=r"no m\.ipynb in"):
-        notebook_parameters(tmp_path / "m.ipynb")
-
-
-def test_a_file_and_its_notebook_are_held_against_each_other(tmp_path: Path) -> None:
-    """What `run` refuses is found without a run, and without nbformat."""
-    (file,) = project.make(tmp_path, "one")
-    sound = file.read_text()
-    check_notebook(load(file), tmp_path)
-    file.write_text(sound + "parameters: {nope: 1, run_dir: x}\n")
-    with pytest.raises(PlanError) as error:
-        check_notebook(load(file), tmp_path)
-    assert str(error.value).splitlines() == [
-        "parameters: 'run_dir' is set by the lab; the file may not set it",
-        "parameters: 'nope' is not in the parameters cell of one.ipynb",
-    ]
-    file.write_text(sound.replace("notebook: one", "notebook: oen"))
-    with pytest.raises(PlanError, match=r"no oen\.ipynb in notebooks/; did you mean 'one'"):
-        check_notebook(load(file), tmp_path)
-
-
-def test_sockets_have_a_short_private_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tempfile
-
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
-    with socket_folder() as folder:
-        assert len(str(folder)) <= LONGEST
-        assert folder.stat().st_mode & 0o077 == 0
-    assert not folder.exists()
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [(None, "is gone"), (3, "exit status 3"), (-9, "SIGKILL"), (-77, "signal 77")],
-)
-def test_an_exit_status_is_put_into_words(code: int | None, words: str) -> None:
-    assert words in how_it_ended(code)
-
-
-def test_a_wrong_override_leaves_nothing(tmp_path: Path) -> None:
-    files = project.make(tmp_path, "one")
-    (outcome,), _ = run(files, overrides={"inference.alpah": "0.1"})
-    assert (outcome.status, outcome.folder) == ("failed", None)
-    assert "--set inference.alpah: unknown key 'inference.alpah'; did you mean" in outcome.message
-    assert "line" not in outcome.message
-    assert not (tmp_path / "reports").exists()
-    assert not (tmp_path / "mlflow.db").exists()

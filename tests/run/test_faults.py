@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import project
 import psutil
 import pytest
+from mlflow_server import free_port, kill, mlflow_server, settings, wait_for
 
 import retention_lab
 from retention_lab.run.folder import list_runs, read_run
@@ -51,11 +47,6 @@ def ask(root: Path, *words: str, **environment: str) -> Answer:
     return Answer(done.returncode, " ".join((done.stdout + done.stderr).split()), seconds)
 
 
-def settings(**more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    return {**kept, "RETENTION_LAB_OFFLINE": "1", **more}
-
-
 def latest(root: Path, experiment: str) -> tuple[Path, dict[str, Any]]:
     (folder,) = list_runs(root / "reports", experiment)
     return folder, read_run(folder)
@@ -72,13 +63,6 @@ def recorded(uri: str) -> dict[str, Any]:
         if experiment.name != "Default":
             (found[experiment.name],) = runs
     return found
-
-
-def wait_for(ready: Callable[[], object], seconds: float = 120) -> None:
-    until = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,48 +271,6 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in answer.text
 
 
-@contextmanager
-def mlflow_server(store: Path, artifacts: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    words = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{store}"]
-    words += ["--artifacts-destination", str(artifacts)]
-    with (store.parent / "server.log").open("ab") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words],
-            env=settings(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield server
-    finally:
-        kill(server)
-
-
-def kill(server: subprocess.Popen[bytes]) -> None:
-    """End the server and its worker at once, as a crash does."""
-    try:
-        os.killpg(server.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    server.wait(30)
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 def test_a_server_that_goes_down_in_the_middle(
     tmp_path: Path, stored: Callable[[Path], Path]
 ) -> None:
@@ -343,7 +285,6 @@ def test_a_server_that_goes_down_in_the_middle(
     serve.mkdir()
     store, artifacts = stored(serve), serve / "artifacts"
     with mlflow_server(store, artifacts, port) as server:
-        wait_for(lambda: answers(port))
         running = start(tmp_path, "run", "first", "second", "--jobs", "1", **uri)
         wait_for(lambda: list(tmp_path.glob("begun-*")))
         folder, _ = latest(tmp_path, "first")
@@ -360,7 +301,6 @@ def test_a_server_that_goes_down_in_the_middle(
     assert f"retention-lab record {folder}" in text
     assert not (tmp_path / "mlflow.db").exists()
     with mlflow_server(store, artifacts, port):
-        wait_for(lambda: answers(port))
         answer = ask(tmp_path, "record", str(folder), **uri)
         assert answer.status == 0, answer.text
         runs = recorded(uri["MLFLOW_TRACKING_URI"])

@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from run.sample import Case, coupon, email, harm, mismatch, write
+from run.sample import coupon, email, harm, mismatch, write
+from run.sample_rows import Case
 
 from retention_lab.results import Reason, Verdict
 from retention_lab.run.folder import note_skip

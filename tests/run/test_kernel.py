@@ -1,4 +1,4 @@
-"""Stopping: asked for from outside, heard inside a loop; signals; what a kernel is given."""
+"""Kernels: what they are given, how they end, that nothing outlives them; stopping from outside."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import project
+import psutil
 import pytest
+from running import notebook, run
 
+import retention_lab
 from retention_lab.run.engine import end_group
 from retention_lab.run.execute import _termination_interrupts
-from retention_lab.run.kernel import Stop, kernel_environment
+from retention_lab.run.folder import read_run
+from retention_lab.run.kernel import LONGEST, Stop, how_it_ended, kernel_environment, socket_folder
 
 
 def heard(stop: Stop) -> bool:
@@ -106,3 +112,103 @@ def test_a_kernel_knows_nothing_of_mlflow(monkeypatch: pytest.MonkeyPatch) -> No
     given = kernel_environment()
     assert given["SHOP"] == "x"
     assert not [name for name in given if name.startswith("MLFLOW")]
+
+
+def test_a_kernel_that_is_killed_is_missed_at_once(tmp_path: Path, recorded: list[Path]) -> None:
+    kill = "import os, signal, time\nos.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)"
+    began = time.monotonic()
+    (outcome,), _ = run(project.make(tmp_path, "one", cells=[kill]))
+    assert "killed by SIGKILL (often: out of memory)" in outcome.message
+    assert time.monotonic() - began < 30
+    assert len(recorded) == 1
+
+
+def test_a_dead_kernels_last_words_are_kept(tmp_path: Path, recorded: list[Path]) -> None:
+    crash = "import faulthandler\nfaulthandler._sigsegv()"
+    (outcome,), _ = run(project.make(tmp_path, "one", cells=[crash]))
+    assert outcome.folder is not None
+    assert "killed by SIGSEGV" in outcome.message
+    assert "Segmentation fault" in read_run(outcome.folder)["error"]["traceback"]
+    assert len(recorded) == 1
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_notebook_ends_at_its_deadline(
+    tmp_path: Path, recorded: list[Path], stubborn: bool
+) -> None:
+    hang = "import time\ntime.sleep(100)"
+    if stubborn:
+        hang = (
+            "import time, subprocess\nsubprocess.Popen(['sleep', '100'])\nwhile True:\n"
+            "    try:\n        time.sleep(100)\n    except KeyboardInterrupt:\n        pass"
+        )
+    files = project.make(tmp_path, "one", cells=["print('so far')", hang, "print('never')"])
+    began = time.monotonic()
+    (outcome,), _ = run(files, timeout=6)
+    assert time.monotonic() - began < 30
+    assert outcome.status == "failed"
+    assert outcome.message == "deadline of 6 s passed in cell 4"
+    assert outcome.folder is not None
+    told = read_run(outcome.folder)
+    assert (told["status"], told["error"]["type"]) == ("failed", "Deadline")
+    assert ("KeyboardInterrupt" in told["error"]["traceback"]) is not stubborn
+    done, hung, never = notebook(outcome)["cells"][2:]
+    assert done["outputs"][0]["text"] == ["so far\n"]
+    assert hung["metadata"]["papermill"]["status"] == "failed"
+    assert hung["outputs"][-1]["evalue"] == "deadline of 6 s passed in cell 4"
+    assert never["outputs"] == []
+    assert len(recorded) == 1
+
+
+def test_the_kernel_has_the_runners_package_and_the_projects_modules(
+    tmp_path: Path, recorded: list[Path]
+) -> None:
+    cells = ["import retention_lab, helpers\nprint(retention_lab.__file__)", project.FINISH]
+    files = project.make(tmp_path, "one", cells=cells)
+    (tmp_path / "helpers.py").write_text("")
+    (tmp_path / "retention_lab").mkdir()
+    (tmp_path / "retention_lab" / "__init__.py").write_text("raise RuntimeError('another copy')")
+    (outcome,), _ = run(files)
+    assert outcome.status == "finished", outcome.message
+    assert notebook(outcome)["cells"][2]["outputs"][0]["text"] == [f"{retention_lab.__file__}\n"]
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "1 / 0", ""])
+def test_what_a_kernel_started_ends_with_it(tmp_path: Path, recorded: list[Path], end: str) -> None:
+    start = (
+        "import os, pathlib, signal, subprocess\n"
+        "def deaf():\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "made = [subprocess.Popen(['sleep', '300'], preexec_fn=f) for f in (None, deaf)]\n"
+        "pathlib.Path('pids').write_text(' '.join(str(m.pid) for m in made))\n"
+    )
+    run(project.make(tmp_path, "one", cells=[project.FINISH, start + end]))
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    until = time.monotonic() + 10
+    while any(map(lives, pids)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_sockets_have_a_short_private_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    with socket_folder() as folder:
+        assert len(str(folder)) <= LONGEST
+        assert folder.stat().st_mode & 0o077 == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(None, "is gone"), (3, "exit status 3"), (-9, "SIGKILL"), (-77, "signal 77")],
+)
+def test_an_exit_status_is_put_into_words(code: int | None, words: str) -> None:
+    assert words in how_it_ended(code)

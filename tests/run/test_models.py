@@ -1,37 +1,46 @@
 """A fitted model in MLflow: logged and registered once, and loaded in a process that knows nothing.
 
-The store is a real SQLite file; the run is that of a small cohort study.
+The store is a real SQLite file or a real server; the run is that of a small cohort study.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from cohort_shop import random_shop, study
+from mlflow_server import free_port, mlflow_server, settings
 
 import retention_lab as rl
 from retention_lab.run.record import record
+from retention_lab.survival.served import _load_pyfunc
 
 # MLflow's own, of pandas.
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
 LOAD = """
 import json, sys
 import pandas as pd
-from mlflow import pyfunc, set_tracking_uri
-set_tracking_uri(sys.argv[1])
-model = pyfunc.load_model(sys.argv[2])
-found = model.predict(pd.DataFrame(json.loads(sys.argv[3])), params=None)
-json.dump({k: v.tolist() for k, v in found.items()}, open(sys.argv[4], "w"))
+from mlflow import pyfunc
+model = pyfunc.load_model(sys.argv[1])
+found = model.predict(pd.DataFrame(json.loads(sys.argv[2])), params=None)
+signature = model.metadata.signature
+told = {
+    "predictions": {k: v.tolist() for k, v in found.items()},
+    "inputs": signature.inputs.input_names(),
+    "outputs": signature.outputs.input_names(),
+    "example": model.input_example.to_dict("records"),
+}
+json.dump(told, open(sys.argv[3], "w"))
 """
+ROWS = {"market": ["DE", "FR"], "age": [20.0, 60.0]}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,12 +49,6 @@ def _imported() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow.pyfunc  # noqa: F401
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings that `open_store` makes stay within the test."""
-    monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
 def run(root: Path, **survival: object) -> tuple[Path, object]:
@@ -58,10 +61,28 @@ def run(root: Path, **survival: object) -> tuple[Path, object]:
     return folder, model
 
 
-def client(root: Path):  # type: ignore[no-untyped-def]
+def client(store: Path | str):  # type: ignore[no-untyped-def]
+    """Of the store at an address, or of the project in a folder."""
     from mlflow import MlflowClient
 
-    return MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    return MlflowClient(store if isinstance(store, str) else f"sqlite:///{store / 'mlflow.db'}")
+
+
+def loaded(uri: str, root: Path) -> dict[str, Any]:
+    """What the registered model says of ROWS in a process that knows only the store's address."""
+    out, elsewhere = root / "found.json", root / "elsewhere"
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, "models:/study.cox/1", json.dumps(ROWS), str(out)],
+        cwd=elsewhere,
+        env=settings(MLFLOW_TRACKING_URI=uri),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told: dict[str, Any] = json.loads(out.read_text())
+    return told
 
 
 def test_a_model_is_registered_once_and_answers_in_a_fresh_process(
@@ -79,15 +100,8 @@ def test_a_model_is_registered_once_and_answers_in_a_fresh_process(
     assert (logged.name, logged.source_run_id, str(logged.status)) == ("cox", run_id, "READY")
     assert version.source == logged.artifact_location
 
-    rows = {"market": ["DE", "FR"], "age": [20.0, 60.0]}
-    uri, out = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "found.json"
-    command = [sys.executable, "-c", LOAD, uri, "models:/study.cox/1", json.dumps(rows), str(out)]
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(out.read_text())
-    expected = fitted.model.predict(pd.DataFrame(rows), [30, 60]).survival  # type: ignore[attr-defined]
+    found = loaded(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)["predictions"]
+    expected = fitted.model.predict(pd.DataFrame(ROWS), [30, 60]).survival  # type: ignore[attr-defined]
     assert list(found) == ["log_hazard_ratio", "day_30", "day_60"]
     np.testing.assert_allclose(
         np.column_stack([found["day_30"], found["day_60"]]), expected, rtol=1e-12
@@ -99,6 +113,33 @@ def test_a_model_is_registered_once_and_answers_in_a_fresh_process(
     versions = store.search_model_versions("name = 'study.cox'")
     assert sorted(int(v.version) for v in versions) == [1, 2]
     assert len({v.run_id for v in versions}) == 2
+
+
+def test_a_server_gives_the_model_of_the_runs_folder(
+    tmp_path: Path, stored: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over HTTP: model and artifacts go through the server, and nothing is left beside it."""
+    serve = tmp_path / "server"
+    serve.mkdir()
+    folder, _ = run(tmp_path, covariates=["market", "age"])
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with mlflow_server(stored(serve), serve / "artifacts", port):
+        run_id = record(folder)
+        assert record(folder) == run_id
+        (version,) = client(uri).search_model_versions("name = 'study.cox'")
+        assert (version.run_id, int(version.version)) == (run_id, 1)
+        found = loaded(uri, tmp_path)
+    file = folder / "models" / "cox" / "model.json"
+    expected = _load_pyfunc(str(file)).predict(pd.DataFrame(ROWS))
+    assert found["predictions"] == expected.to_dict("list")
+    assert found["inputs"] == ["market", "age"]
+    assert found["outputs"] == ["log_hazard_ratio", "day_30", "day_60"]
+    assert found["example"] == json.loads(file.read_text())["example"]
+    assert list((serve / "artifacts").rglob("model.json"))
+    assert not (tmp_path / "mlflow.db").exists()
+    assert not (tmp_path / "mlruns").exists()
 
 
 def test_what_is_logged_has_a_signature_and_an_example_without_a_customer(

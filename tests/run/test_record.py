@@ -23,12 +23,6 @@ from retention_lab.run.provenance import inputs_of
 from retention_lab.run.record import record
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings that `open_store` makes stay within the test."""
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-
-
 @pytest.fixture
 def root(tmp_path: Path, stored: Callable[[Path], Path]) -> Path:
     project.make(tmp_path, "one", "two")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from run.sample import CASES, Case, Cell, coupon, email, harm, mismatch, quality, reason, write
-from run.sample import compare as compare_arms
+from run.pages import Make, Page, PageOf, pages
+from run.sample import CASES, coupon, email, harm, mismatch, write
+from run.sample_rows import Case, Cell, quality, reason
+from run.sample_rows import compare as compare_arms
 
 from retention_lab.errors import RunError
 from retention_lab.results import Reason, Results, Row, Verdict
@@ -23,58 +22,6 @@ from retention_lab.run.compare import compare
 from retention_lab.run.report import comparison_html, write_reports
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.run.view.tables import arm_lines
-
-
-class _Page(HTMLParser):
-    """Collects tags with attributes, and the text a reader sees."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._style = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._style = tag == "style"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._style = False
-
-    def handle_data(self, data: str) -> None:
-        if not self._style:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).replace("\u00a0", " ").split())
-
-    def named(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
-
-
-Make = Callable[[], Case]
-
-
-@pytest.fixture(scope="module")
-def page_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Make], dict[str, _Page]]:
-    """page_of(make): the pages of one of the sample's cases, written once for all tests."""
-
-    @functools.cache
-    def written(make: Make) -> dict[str, _Page]:
-        return pages(make(), tmp_path_factory.mktemp(make.__name__))
-
-    return written
-
-
-PageOf = Callable[[Make], dict[str, _Page]]
-
-
-def pages(case: Case, tmp_path: Path, **more: object) -> dict[str, _Page]:
-    folder = write(case, tmp_path, **more)
-    found = {p.name.split(".")[1]: p.read_text(encoding="utf-8") for p in write_reports(folder)}
-    return {language: _Page(html) for language, html in found.items()}
 
 
 def test_one_page_a_language_and_every_figure_is_kept(tmp_path: Path) -> None:
@@ -114,7 +61,7 @@ def test_ship_says_what_how_sure_and_on_what(page_of: PageOf) -> None:
 def test_keep_running_says_why_and_does_not_claim_an_effect(page_of: PageOf) -> None:
     en = page_of(coupon)["en"]
     assert "Keep the test running." in en.text
-    assert "it cannot be ruled out yet that Unsubscribed within 30 days gets worse." in en.text
+    assert "It is too early to tell whether Repurchase within 30 days changes." in en.text
     assert "1,809 customers whose window had not ended" in en.text
     counts = "9,050 in 3 arms; 7,241 of them count for “Repurchase within 30 days”"
     assert counts in en.text
@@ -314,11 +261,11 @@ def test_a_comparison_says_what_differs(tmp_path: Path) -> None:
         html = comparison_html(compare(a, b), language)
         assert "<script" not in html
         assert "<img" not in html
-        page = _Page(html)
+        page = Page(html)
         assert said in page.text
         assert "metrics.repurchased.direction" in page.text
         assert "30 days <script>alert(2)</script>" in page.text
-    same = _Page(comparison_html(compare(a, a)))
+    same = Page(comparison_html(compare(a, a)))
     assert "The two runs read the same data in the same way." in same.text
     assert "No estimate differs" in same.text
 

@@ -12,8 +12,8 @@ from cohort_shop import random_shop, study
 
 import retention_lab as rl
 from retention_lab.errors import DataError
+from retention_lab.survival.model.predict import CoxModel
 from retention_lab.survival.model_rows import example_of
-from retention_lab.survival.predict import CoxModel
 from retention_lab.survival.served import _load_pyfunc, save_model
 
 

@@ -139,7 +139,7 @@ def test_views_of_a_study_are_cohorts_what_the_lab_makes_and_the_files_own(tmp_p
         random_shop(3),
         by=["market"],
         covariates=["market", "age"],
-        promotion={"name": "sale", "from": FIRST, "to": FIRST + dt.timedelta(days=20)},
+        promotion={"name": "sale", "from": FIRST, "to": FIRST + dt.timedelta(days=70)},
         existing=FIRST + dt.timedelta(days=40),
     )
     life = rl.reduce_cohorts(plan).life
@@ -147,6 +147,7 @@ def test_views_of_a_study_are_cohorts_what_the_lab_makes_and_the_files_own(tmp_p
     assert list(found) == ["cohort", "promotion", "customers", "market"]
     assert found["cohort"].reference is None
     assert found["promotion"].reference.level == "rest"
+    assert {g.level for g in found["promotion"].groups} == {"sale", "rest"}
     sizes = {g.level: g.life.size for g in found["customers"].groups}
     assert found["customers"].reference.level == max(sizes, key=sizes.get)
     assert found["market"].reference.level == "DE"

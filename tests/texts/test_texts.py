@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from run.sample import CASES, Case, coupon, email
+from run.sample import CASES, coupon, email
+from run.sample_rows import Case
 
 from retention_lab.experiment.load import parse, validate
 from retention_lab.experiment.spec import Spec

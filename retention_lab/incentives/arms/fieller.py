@@ -38,22 +38,35 @@ class Region:
         return dataclasses.replace(self, low=change(self.low), high=change(self.high))
 
 
-def critical(alpha: float) -> float:
-    """Two-sided critical value of the standard normal distribution."""
-    return float(special.ndtri(1.0 - alpha / 2.0))
+def critical(alpha: float, df: float = math.inf) -> float:
+    """Two-sided critical value of Student's t; the normal one where `df` is infinite."""
+    if math.isinf(df):
+        return float(special.ndtri(1.0 - alpha / 2.0))
+    return float(special.stdtrit(df, 1.0 - alpha / 2.0))
+
+
+def tail(t: float, df: float = math.inf) -> float:
+    """The chance of a value below `t`, of the same distribution."""
+    return float(special.ndtr(t) if math.isinf(df) else special.stdtr(df, t))
 
 
 def fieller(
-    x: float, y: float, var_x: float, var_y: float, cov: float, alpha: float = 0.05
+    x: float,
+    y: float,
+    var_x: float,
+    var_y: float,
+    cov: float,
+    alpha: float = 0.05,
+    df: float = math.inf,
 ) -> Region:
     """The ratios r for which x - r y is not clearly different from 0: Fieller's set for x / y.
 
-    (x - r y)^2 <= z^2 (var_x - 2 r cov + r^2 var_y), z the normal critical value. Where y itself
+    (x - r y)^2 <= z^2 (var_x - 2 r cov + r^2 var_y), z the critical value with `df`. Where y itself
     is clearly different from 0 the set is an interval; else it is everything, or all but an
     interval. Source: Fieller (1954), "Some problems in interval estimation", JRSS B 16(2), 175-185.
     The same set is Anderson and Rubin's for an instrumental variable (see late.py).
     """
-    z2 = critical(alpha) ** 2
+    z2 = critical(alpha, df) ** 2
     return solve(y * y - z2 * var_y, -(x * y - z2 * cov), x * x - z2 * var_x)
 
 

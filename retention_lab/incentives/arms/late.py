@@ -7,11 +7,10 @@ import math
 
 from scipy import special
 
-from retention_lab.incentives.arms.fieller import Region, critical, fieller
-from retention_lab.incentives.arms.means import Contrast
+from retention_lab.incentives.arms.fieller import Region, critical, fieller, tail
+from retention_lab.incentives.arms.means import TOO_FEW, Contrast
 
 WEAK = 10.0  # F of the first stage below which an instrument is called weak
-LEAST = 30
 NOBODY = (
     "nobody_redeems: nobody in the arm redeemed more than in the control, so there is no effect"
 )
@@ -24,7 +23,6 @@ DISJOINT = (
     "ar_disjoint: the offer moved redemption too little; the values not ruled out are those up to "
     "{low:.4g} and those from {high:.4g} on"
 )
-TOO_FEW = f"too_few_units: an arm has fewer than {LEAST} units, too few for an interval"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,8 +57,7 @@ def late(found: Contrast, alpha: float = 0.05) -> Late:
     if not math.isfinite(y + r):
         return Late(r, None, None, None, None, None, None, "empty_arm: an arm has no units")
     vy, vr, cov = float(v[0, 0]), float(v[1, 1]), float(v[0, 1])
-    small = min(found.arm.n, found.base.n) < LEAST
-    if small or not math.isfinite(vy + vr):
+    if found.small or not math.isfinite(vy + vr):
         beta = y / r if r != 0.0 else None
         return Late(r, None, None, beta, None, None, None, TOO_FEW)
     if r <= 0.0:
@@ -68,8 +65,8 @@ def late(found: Contrast, alpha: float = 0.05) -> Late:
     strength = r * r / vr if vr > 0.0 else None
     beta = y / r
     error = math.sqrt(max(vy - 2.0 * beta * cov + beta * beta * vr, 0.0)) / r
-    region = fieller(y, r, vy, vr, cov, alpha)
-    p = 2.0 * float(special.ndtr(-abs(y) / math.sqrt(vy))) if vy > 0.0 else None
+    region = fieller(y, r, vy, vr, cov, alpha, found.df)
+    p = 2.0 * tail(-abs(y) / math.sqrt(vy), found.df) if vy > 0.0 else None
     return Late(r, math.sqrt(vr), strength, beta, error, region, p, _note(found, region, strength))
 
 
@@ -104,7 +101,7 @@ def full_uptake(found: Contrast, lowest: float = 0.0, highest: float = 1.0) -> B
     own bound. None where the control redeems, or an arm is too small.
     """
     n = found.arm.n
-    if found.base.mean[1] > 0.0 or min(n, found.base.n) < LEAST or n != found.arm.units:
+    if found.base.mean[1] > 0.0 or found.small or n != found.arm.units:
         return None
     y, r = (float(x) for x in found.arm.mean)
     unit = found.arm.covariance * n

@@ -6,15 +6,12 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import special
 
 from retention_lab.data.moments import Floats
-from retention_lab.incentives.arms.fieller import Region, critical, fieller
-from retention_lab.incentives.arms.means import Contrast
+from retention_lab.incentives.arms.fieller import Region, critical, fieller, tail
+from retention_lab.incentives.arms.means import TOO_FEW, Contrast
 
 REVENUE, RETURNS, REDEEMED, BOUGHT = "revenue", "returns", "redeemed", "bought"
-LEAST = 30  # units (clusters, where they were randomised) below which an arm has no interval
-TOO_FEW = f"too_few_units: an arm has fewer than {LEAST} units, too few for an interval"
 NO_COST = "no_cost: the incentive cost nothing, so there is no return per dollar"
 COST_UNSURE = (
     "cost_not_above_zero: the incremental cost is not clearly above 0, so a return per dollar "
@@ -58,6 +55,15 @@ class Line:
     note: str | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Said:
+    """How sure intervals are, from how many degrees of freedom; `small`: there are none."""
+
+    alpha: float
+    df: float
+    small: bool
+
+
 def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float) -> list[Line]:
     """The lines of the ledger of one arm against the control.
 
@@ -68,7 +74,7 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
     redemption d_redeemed, which counts everyone who redeems; profit M - C; margin per dollar M / C
     and return on the incentive M / C - 1, with Fieller's interval; the cost of a contact at which
     profit is 0. All are linear in the means, or ratios of two that are, so errors are exact given
-    the means' covariance; quantiles are the normal ones.
+    the means' covariance; quantiles are normal, or Student's where clusters were randomised.
     """
     at = {name: i for i, name in enumerate(columns)}
     k = len(columns)
@@ -81,14 +87,14 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
         return w
 
     d, v = found.difference, found.covariance
-    small = min(found.arm.n, found.base.n) < LEAST
+    said = _Said(alpha, found.df, found.small)
     goods = weights(revenue=terms.margin)
     if returned:
         goods = goods - weights(returns=terms.margin)
     paid = weights(redeemed=terms.redemption) if redeemed and terms.redemption else np.zeros(k)
 
     def linear(name: str, w: Floats, constant: float = 0.0, note: str | None = None) -> Line:
-        return _line(name, constant + float(w @ d), float(w @ v @ w), alpha, small, note)
+        return _line(name, constant + float(w @ d), float(w @ v @ w), said, note)
 
     loses = NEGATIVE_MARGIN if terms.margin < 0 else None
     leak = CONTROL_REDEEMS if redeemed and found.base.mean[at[REDEEMED]] > 0 else None
@@ -97,39 +103,37 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
         lines.append(linear("incremental_returns", weights(returns=1.0)))
     lines += [
         linear("incremental_margin", goods, note=loses),
-        _line("cost_contact", terms.contact, 0.0, alpha, small, None),
+        _line("cost_contact", terms.contact, 0.0, said, None),
     ]
     if redeemed:
         lines.append(linear("cost_redemption", paid, note=leak))
     lines += [
         linear("incremental_cost", paid, terms.contact, leak),
         linear("incremental_profit", goods - paid, -terms.contact, loses),
-        *_per_dollar(d, v, goods, paid, terms, alpha, small),
+        *_per_dollar(d, v, goods, paid, terms, said),
         linear("break_even_cost", goods - paid),
-        _ratio(found, at[REVENUE], alpha, small),
+        _ratio(found, at[REVENUE], said),
     ]
     if redeemed:
-        lines += _redeemers(found, at, alpha, small)
+        lines += _redeemers(found, at, said)
     return lines
 
 
-def _line(
-    name: str, estimate: float, variance: float, alpha: float, small: bool, note: str | None
-) -> Line:
+def _line(name: str, estimate: float, variance: float, said: _Said, note: str | None) -> Line:
     if not math.isfinite(estimate):
         return Line(name, note="empty_arm: the arm has no units")
-    if small or not math.isfinite(variance):
+    if said.small or not math.isfinite(variance):
         return Line(name, estimate, note=TOO_FEW)
     if variance <= 0.0:
         return Line(name, estimate, note=note)
     error = math.sqrt(variance)
-    half = critical(alpha) * error
-    p = 2.0 * float(special.ndtr(-abs(estimate) / error))
+    half = critical(said.alpha, said.df) * error
+    p = 2.0 * tail(-abs(estimate) / error, said.df)
     return Line(name, estimate, error, estimate - half, estimate + half, p, note)
 
 
 def _per_dollar(
-    d: Floats, v: Floats, goods: Floats, paid: Floats, terms: Terms, alpha: float, small: bool
+    d: Floats, v: Floats, goods: Floats, paid: Floats, terms: Terms, said: _Said
 ) -> list[Line]:
     """Margin per dollar of cost, its excess over 1, and how likely it is above `min_roi`."""
     names = ("margin_per_dollar", "roi", "probability_above_min_roi")
@@ -145,15 +149,15 @@ def _per_dollar(
     if reason is not None:
         return [Line(name, note=reason) for name in names]
     value = margin / cost
-    if small or not math.isfinite(vm + vc):
+    if said.small or not math.isfinite(vm + vc):
         return [Line(n, value - i, note=TOO_FEW) for i, n in enumerate(names[:2])] + [
             Line(names[2], note=TOO_FEW)
         ]
     error = math.sqrt(max(vm - 2.0 * value * cov + value * value * vc, 0.0)) / cost
-    region = fieller(margin, cost, vm, vc, cov, alpha)
+    region = fieller(margin, cost, vm, vc, cov, said.alpha, said.df)
     excess = math.sqrt(max(vm - 2.0 * terms.min_roi * cov + terms.min_roi**2 * vc, 0.0))
     beyond = margin - terms.min_roi * cost
-    sure = float(special.ndtr(beyond / excess)) if excess > 0.0 else float(beyond > 0.0)
+    sure = tail(beyond / excess, said.df) if excess > 0.0 else float(beyond > 0.0)
     low, high, note = _ends(region, COST_UNSURE)
     return [
         Line(names[0], value, error, low, high, note=note),
@@ -175,7 +179,7 @@ def _ends(region: Region, otherwise: str) -> tuple[float | None, float | None, s
     return region.low, region.high, None
 
 
-def _ratio(found: Contrast, at: int, alpha: float, small: bool) -> Line:
+def _ratio(found: Contrast, at: int, said: _Said) -> Line:
     """The arm's mean revenue over the control's."""
     name = "revenue_ratio"
     mean, v = found.joint()
@@ -183,16 +187,16 @@ def _ratio(found: Contrast, at: int, alpha: float, small: bool) -> Line:
     x, y, i, j = float(mean[at]), float(mean[k + at]), at, k + at
     if not math.isfinite(x + y) or y <= 0.0:
         return Line(name, note="zero_baseline: the control's mean is not above 0")
-    if small:
+    if said.small:
         return Line(name, x / y, note=TOO_FEW)
     ratio = x / y
     error = math.sqrt(max(v[i, i] - 2 * ratio * v[i, j] + ratio * ratio * v[j, j], 0.0)) / y
-    region = fieller(x, y, float(v[i, i]), float(v[j, j]), float(v[i, j]), alpha)
+    region = fieller(x, y, float(v[i, i]), float(v[j, j]), float(v[i, j]), said.alpha, said.df)
     low, high, note = _ends(region, "unbounded: the control's mean is not clearly above 0")
     return Line(name, ratio, error, low, high, note=note)
 
 
-def _redeemers(found: Contrast, at: dict[str, int], alpha: float, small: bool) -> list[Line]:
+def _redeemers(found: Contrast, at: dict[str, int], said: _Said) -> list[Line]:
     """How many redeem, and how many of them would have bought anyway.
 
     At least 1 - (p1 - p0) / r of the redemptions, with p the shares that bought in arm and control
@@ -202,7 +206,7 @@ def _redeemers(found: Contrast, at: dict[str, int], alpha: float, small: bool) -
     i = at[REDEEMED]
     rate, spread = float(found.arm.mean[i]), float(found.arm.covariance[i, i])
     spread += float(found.shared_arm[i, i])
-    lines = [_line("redemption_rate", rate, spread, alpha, small, NOBODY if rate <= 0 else None)]
+    lines = [_line("redemption_rate", rate, spread, said, NOBODY if rate <= 0 else None)]
     if BOUGHT not in at:
         return lines
     name = "redeemed_anyway"
@@ -214,9 +218,9 @@ def _redeemers(found: Contrast, at: dict[str, int], alpha: float, small: bool) -
     cov -= float(found.shared_both[i, b])
     vx = float(found.covariance[b, b])
     share = 1.0 - brought / rate
-    if small or not math.isfinite(vx + vy):
+    if said.small or not math.isfinite(vx + vy):
         return [*lines, Line(name, share, note=TOO_FEW)]
-    region = fieller(brought, rate, vx, vy, cov, alpha)
+    region = fieller(brought, rate, vx, vy, cov, said.alpha, said.df)
     low, high, note = _ends(region, "unbounded: too few redeemed to say")
     slope = brought / rate
     error = math.sqrt(max(vx - 2 * slope * cov + slope * slope * vy, 0.0)) / rate

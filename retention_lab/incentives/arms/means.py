@@ -11,6 +11,11 @@ import numpy as np
 from retention_lab.algebra import pseudo_inverse
 from retention_lab.data.moments import Floats, Moments
 
+LEAST_UNITS, LEAST_CLUSTERS = 30, 6  # of an arm, below which there is no interval
+TOO_FEW = (
+    f"too_few_units: an arm has fewer than {LEAST_UNITS} units (or {LEAST_CLUSTERS} clusters), too "
+    "few for an interval"
+)
 LEAST = 5  # units for each covariate, and as many more, below which an arm is not adjusted
 
 
@@ -40,6 +45,18 @@ class Contrast:
     shared_arm: Floats
     shared_base: Floats
     shared_both: Floats
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of the errors: those of whole clusters; infinite for units."""
+        whole = self.arm.n == self.arm.units and self.base.n == self.base.units
+        return math.inf if whole else max(self.arm.n + self.base.n - 2.0, 1.0)
+
+    @property
+    def small(self) -> bool:
+        """Whether an arm is too small for an interval: under 30 units, or 6 clusters."""
+        return any(m.n < (LEAST_UNITS if m.n == m.units else LEAST_CLUSTERS)
+                   for m in (self.arm, self.base))  # fmt: skip
 
     @property
     def difference(self) -> Floats:

@@ -156,7 +156,9 @@ def _leader(tongue: Tongue, rows: Sequence[Row]) -> str:
         return ""
     best = max(known, key=lambda r: r.estimate or 0.0)
     words = {"metric": tongue.metric(best.metric), "arm": tongue.arm(best.arm)}
-    return tongue.say("best.said", chance=_probability(best.estimate), **words)
+    aside = any(m.role == "guardrail" for m in tongue.spec.metrics)
+    key = "best.said_aside" if aside else "best.said"
+    return tongue.say(key, chance=_probability(best.estimate), **words)
 
 
 def _chance(source: Source, tongue: Tongue, r: Row, loss: Row | None) -> tuple[Value, ...]:

@@ -1,4 +1,4 @@
-"""A run in; what would change its verdict, in words, out."""
+"""A run in; what would change its verdict, or what to do where nothing would, in words, out."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def changes(source: Source, tongue: Tongue) -> tuple[str, ...]:
     verdict = source.verdict
     if verdict.decision == "invalid":
         return (tongue.say("change.invalid"),)
+    if verdict.ended:
+        words = {"command": f"retention-lab plan {source.spec.name}"}
+        return (tongue.say("change.ended_plan", **words), tongue.say("change.ended_accept"))
     said = [_turn(source, tongue, r) for r in decisive(verdict)]
     if verdict.decision == "ship":
         said += [

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from retention_lab.figures import survival_plot
 from retention_lab.figures.groups import MOST, has_competing, sizes_of, survival_rows
+from retention_lab.multiplicity import SIMULTANEOUS
 from retention_lab.results import Row
 from retention_lab.run.view.cohort_parts import (
     Section,
@@ -220,13 +221,15 @@ def methods(source: Source, tongue: Tongue) -> tuple[Method, ...]:
 
 def survival_methods(source: Source, tongue: Tongue) -> tuple[Method, ...]:
     """The methods of survival that this run used; retention has no source to cite."""
-    estimands = {r.estimand for r in source.results.where(analysis="survival").rows}
+    rows = source.results.where(analysis="survival").rows
+    estimands = {r.estimand for r in rows}
+    used = [key for key, estimand in METHODS.items() if estimand in estimands]
+    used += ["groups_together"] if any(SIMULTANEOUS in (r.method or "") for r in rows) else []
     return tuple(
         Method(
             tongue.say(f"methods.{key}_title"),
             tongue.say(f"methods.{key}"),
             "" if key == "triangle" else tongue.say(f"methods.{key}_source"),
         )
-        for key, estimand in METHODS.items()
-        if estimand in estimands
+        for key in used
     )

@@ -40,6 +40,7 @@ from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import note_text
 from retention_lab.texts.catalog import texts
 from retention_lab.texts.lives import (
+    among_new,
     bounds,
     cause_label,
     cut_month,
@@ -53,7 +54,7 @@ from retention_lab.texts.lives import (
 )
 from retention_lab.texts.numbers import measure, number, p_cell, share
 
-COHORT = "cohort"
+COHORT, PROMOTION = "cohort", "promotion"
 SEVERAL = "several_levels"
 WON = ("promotion", "acquired", "customers")  # splits that the first screen tells
 MOST_GROUPS = 200  # lines of the table of customers
@@ -184,10 +185,12 @@ def _groups(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
         curves = came_rows(source.results, source.spec, segment)
         shown = curves and segment != told_first(source)
         figures = [draw(f"lives-{i}", survival_plot, segment=segment)] if shown else []
+        new = segment == PROMOTION and among_new(source.spec)
+        said = [tongue.say("lives.new_only")] if new else []
         found.append(
             Block(
                 split_label(source.spec, segment, tongue.language),
-                said_of(source, tongue, segment),
+                (*said, *said_of(source, tongue, segment)),
                 tables,
                 figures=tuple(figures),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from retention_lab.errors import LabError
-from retention_lab.results import Row
+from retention_lab.results import Row, Verdict
 from retention_lab.run.compare import Comparison, ResultDifference, Side
 from retention_lab.run.folder import read_run, spec_of
 from retention_lab.run.view.findings import STATE, is_study
@@ -132,7 +132,7 @@ def _side(side: Side, tongue: Tongue | None, language: str) -> SideView:
         moment(side.started),
         _named(f"index.{side.status}", side.status, language),
         decision,
-        _named(f"decision.{decision}", DASH, language),
+        _named("decision.ended" if _ended(side) else f"decision.{decision}", DASH, language),
         (tongue.arm(side.arm) if tongue else side.arm) if side.arm else DASH,
     )
 
@@ -145,6 +145,14 @@ def _decision(side: Side) -> str:
         except (LabError, OSError, ValueError, KeyError):
             pass
     return side.verdict or ""
+
+
+def _ended(side: Side) -> bool:
+    """Whether the run's test is over without an answer."""
+    try:
+        return Verdict.load(side.folder).ended
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _result(found: ResultDifference, tongue: Tongue | None, language: str) -> ResultView:

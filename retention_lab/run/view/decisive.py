@@ -29,10 +29,21 @@ def told(verdict: Verdict) -> tuple[Reason, ...]:
 
 
 def decisive(verdict: Verdict) -> tuple[Reason, ...]:
-    """The reasons that make the decision, the weightiest first."""
+    """The reasons that make the decision, the weightiest first.
+
+    Where no arm is better in a primary metric, that comes before guardrails that are not settled.
+    """
+    codes = WEIGHT[verdict.decision]
+    if not any(r.code == "primary_better" for r in verdict.reasons):
+        codes = tuple(sorted(codes, key=lambda code: code != "primary_unclear"))
     return tuple(
         r
-        for code in WEIGHT[verdict.decision]
+        for code in codes
         for r in verdict.reasons
         if r.code == code and verdict.arm in (None, r.numbers.get("arm"))
     )
+
+
+def because_key(verdict: Verdict, reason: Reason) -> str:
+    """The key of the sentence for the weightiest reason; a test that is over has its own."""
+    return f"because.ended_{reason.code}" if verdict.ended else f"because.{reason.code}"

@@ -13,10 +13,11 @@ from retention_lab.figures.groups import (
     sizes_of,
     survival_rows,
 )
+from retention_lab.multiplicity import SIMULTANEOUS
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Table, Value, value
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import note_code, note_text
+from retention_lab.texts import level_of, note_code, note_text
 from retention_lab.texts.lives import (
     OTHER,
     bounds,
@@ -119,7 +120,8 @@ def said_of(source: Source, tongue: Tongue, segment: str | None) -> tuple[str, .
     if has_competing(source.spec):
         rows = share_gaps(source, segment)
         shares = shares_text(source, tongue, segment) or _none_clear(rows, tongue, segment)
-        return (*shares, *unseen, *test_text(source, tongue, segment))
+        more = _together(rows, tongue)
+        return (*shares, *more, *unseen, *test_text(source, tongue, segment))
     rows = differences(source, segment)
     told = clearest(rows, source.spec)
     said = [difference_text(tongue, r) for r in told]
@@ -127,7 +129,7 @@ def said_of(source: Source, tongue: Tongue, segment: str | None) -> tuple[str, .
         said += _none_clear(rows, tongue, segment)
     else:
         said.append(tongue.say("lives.counted_full", tau=rows[0].at))
-    said += shares_text(source, tongue, segment)
+    said += [*shares_text(source, tongue, segment), *_together(rows, tongue)]
     return (*said, *unseen, *test_text(source, tongue, segment))
 
 
@@ -136,6 +138,12 @@ def _none_clear(rows: Sequence[Row], tongue: Tongue, segment: str | None) -> lis
         return []
     words = {"n": len(rows), "baseline": group_label(tongue, rows[0].baseline, segment)}
     return [tongue.say("lives.none_clear", deed=deed(tongue.spec, tongue.language), **words)]
+
+
+def _together(rows: Sequence[Row], tongue: Tongue) -> list[str]:
+    """That the intervals of several comparisons hold together, where they do."""
+    n = sum(SIMULTANEOUS in (r.method or "") for r in rows)
+    return [tongue.say("lives.together", n=n, level=level_of(tongue.spec))] if n > 1 else []
 
 
 def _unseen(source: Source, tongue: Tongue, segment: str | None) -> list[str]:

@@ -10,7 +10,7 @@ from retention_lab.figures.effects import DIFFERENCES, arms_of
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import against_control
 from retention_lab.run.view.change import changes
-from retention_lab.run.view.decisive import MISMATCH, decisive, told
+from retention_lab.run.view.decisive import MISMATCH, because_key, decisive, told
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, level_of, metric_of, reason_text, window_text
 from retention_lab.texts.numbers import chance, date_text, measure, number, p_text
@@ -49,6 +49,7 @@ class Hero:
     facts: tuple[tuple[str, str], ...]
     reasons: tuple[str, ...]
     changes: tuple[str, ...]
+    ended: bool = False
 
 
 def hero(source: Source, tongue: Tongue) -> Hero:
@@ -59,15 +60,18 @@ def hero(source: Source, tongue: Tongue) -> Hero:
         key = "headline.ship_none"
     if verdict.decision == "stop" and verdict.arm is not None:
         key = "headline.stop_arm"
+    if verdict.ended:
+        key = "headline.ended"
     return Hero(
         verdict.decision,
-        tongue.say(f"decision.{verdict.decision}"),
+        tongue.say("decision.ended" if verdict.ended else f"decision.{verdict.decision}"),
         tongue.say(key, arm=tongue.arm(verdict.arm)),
         _because(source, tongue, focus),
         _sure(source, tongue, focus),
         _facts(source, tongue),
         _reasons(source, tongue),
         changes(source, tongue),
+        verdict.ended,
     )
 
 
@@ -113,7 +117,7 @@ def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
             "metric": tongue.metric(numbers.get("metric")),
             "arm": tongue.arm(numbers.get("arm")),
         }
-        return tongue.say(f"because.{reasons[0].code}", **words)
+        return tongue.say(because_key(verdict, reasons[0]), **words)
     said = [_effect(source, tongue, focus)] if focus else []
     better = {r.numbers.get("arm") for r in verdict.reasons if r.code == "primary_better"}
     for code, key in (("guardrail_harmed", "other_harmed"), ("guardrail_unclear", "other_unsafe")):

@@ -135,6 +135,20 @@ def _without_cap(
     return (tongue.say("metric.uncapped", change=without.text, ends=without.ends),)
 
 
+def _plain(
+    row: Row | None, arm: Row | None, control: Row | None, shown: Measure, tongue: Tongue
+) -> tuple[str, ...]:
+    """What an adjusted difference would be without adjustment, where it is seen not to be that."""
+    if row is None or row.estimate is None or "adjustment" not in (row.method or ""):
+        return ()
+    if arm is None or control is None or arm.estimate is None or control.estimate is None:
+        return ()
+    plain = shown.text(arm.estimate - control.estimate, tongue.language)
+    if plain == shown.text(row.estimate, tongue.language):
+        return ()
+    return (tongue.say("metric.adjusted", change=plain),)
+
+
 def _by_arm(source: Source, **wanted: object) -> dict[str | None, Row]:
     """Rows that compare an arm with the control, by arm."""
     return {r.arm: r for r in against_control(source, **wanted)}
@@ -240,7 +254,10 @@ def arm_lines(
         n = next((r.n for r in own if r.n is not None), None)
         notes = dict.fromkeys(note_text(r.note, tongue.language) for r in own if r.note)
         if segment is None:
-            notes |= dict.fromkeys(_without_cap(source, tongue, difference, measures["difference"]))
+            shown = measures["difference"]
+            ends = (levels.get(arm), levels.get(source.control))
+            notes |= dict.fromkeys(_plain(difference, *ends, shown, tongue))
+            notes |= dict.fromkeys(_without_cap(source, tongue, difference, shown))
         lines.append(
             ArmLine(
                 tongue.arm(arm),

@@ -1,0 +1,207 @@
+"""The plan and the moments of arms that differ in their dose in; response and best dose out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from retention_lab.data.evidence import Evidence
+from retention_lab.data.moments import Floats, Moments
+from retention_lab.experiment.incentive import REDEEMED, RETURNS, REVENUE
+from retention_lab.experiment.plan import Plan
+from retention_lab.incentives.arms import dose as response
+from retention_lab.incentives.arms.fieller import critical
+from retention_lab.incentives.arms.means import LEAST_UNITS, TOO_FEW, Means, means_of
+from retention_lab.incentives.strategies import randomised
+from retention_lab.results import Row
+
+POINTS = 21  # of a curve that is drawn
+CURVES = {"linear": 2, "spline": 4}  # by name, the fewest doses that it takes
+FEW_DOSES = "few_doses: a curve needs {least} doses or more"
+AT_END = (
+    "at_the_end: the best dose is the {end} of those that were tried; a test further out may find "
+    "a better one"
+)
+CLUSTERED = "clusters: responses to a dose where clusters were randomised cannot be analysed yet"
+
+
+def rows(plan: Plan, evidence: Evidence) -> Iterator[Row]:
+    """Means by dose, curves of the response, its slope, and the dose of the greatest profit."""
+    said, offer, design = plan.spec.incentive, plan.offer, plan.spec.design
+    assert said is not None
+    assert offer is not None
+    assert design is not None
+    assert evidence.moments is not None
+    arms = sorted((a for a in plan.arms if a in said.dose), key=lambda a: said.dose[a])
+    whole = evidence.moments.roll_up(design.arm)
+    for metric in offer.outcomes:
+        if metric in plan.faults or design.randomised:
+            note = CLUSTERED if design.randomised else plan.faults[metric]
+            yield Row(analysis="incentive", metric=metric, estimand="dose_effect", note=note)
+            continue
+        column = plan.needed[metric].numerator.name
+        found = {a: _cell(whole, a, (column,)) for a in arms}
+        yield from _response(plan, metric, said.dose, found)
+    if said.margin is not None and said.revenue not in plan.faults and not design.randomised:
+        yield from _profit(plan, whole, arms)
+    yield from randomised.rows(plan, evidence)
+
+
+def _cell(whole: Moments, arm: str, columns: tuple[str, ...]) -> Means | None:
+    at = whole.cell(arm)
+    return None if at is None else means_of(whole, at, columns)
+
+
+def _response(
+    plan: Plan, metric: str, dose: Mapping[str, float], found: Mapping[str, Means | None]
+) -> Iterator[Row]:
+    """The means at each dose, and the curves through them."""
+    same: dict[str, Any] = {"analysis": "incentive", "metric": metric, "baseline": plan.arms[0]}
+    z = critical(plan.spec.inference.alpha)
+    kept = {a: m for a, m in found.items() if m is not None and m.n >= LEAST_UNITS}
+    for arm, m in found.items():
+        value = None if m is None or not m.n else float(m.mean[0])
+        error = float(np.sqrt(m.covariance[0, 0])) if m is not None and arm in kept else None
+        yield Row(
+            **same, estimand="dose_mean", arm=arm, at=_text(dose[arm]), estimate=value,
+            std_error=error,
+            ci_low=None if error is None or value is None else value - z * error,
+            ci_high=None if error is None or value is None else value + z * error,
+            n=0 if m is None else m.n, method="mean",
+            note=None if arm in kept else TOO_FEW,
+        )  # fmt: skip
+    cells = _cells([dose[a] for a in kept], list(kept.values()), np.ones(1))
+    yield from _curves(plan, same, cells)
+    if len(kept) >= 2:
+        yield from _monotone(plan, same, cells)
+
+
+def _cells(doses: list[float], means: list[Means], weights: Floats) -> response.Cells:
+    """The cells of a weighted sum of columns."""
+    n = np.array([m.n for m in means], dtype=np.float64)
+    mean = np.array([float(weights @ m.mean) for m in means])
+    variance = np.array([float(weights @ m.covariance @ weights) for m in means])
+    return response.Cells(np.array(doses, dtype=np.float64), n, mean, variance * n * (n - 1))
+
+
+def _knots(doses: Floats) -> Floats:
+    """Three knots of the spline: the ends and the middle dose."""
+    values = np.unique(doses)
+    return np.asarray(values[[0, len(values) // 2, -1]])
+
+
+def _curves(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterator[Row]:
+    values = np.unique(cells.dose)
+    assert plan.spec.incentive is not None
+    base = plan.spec.incentive.dose.get(plan.arms[0], float(values[0]) if len(values) else 0.0)
+    for name, least in CURVES.items():
+        if len(values) < least:
+            yield Row(**same, estimand="dose_effect", term=name,
+                      note=FEW_DOSES.format(least=least))  # fmt: skip
+            continue
+        basis = response.linear if name == "linear" else response.spline(_knots(values).tolist())
+        fit = response.fit(cells, basis)
+        alpha = plan.spec.inference.alpha
+        grid = np.linspace(values[0], values[-1], POINTS)
+        for estimand, at, table in (
+            ("dose_response", grid, fit.at(grid, alpha)),
+            ("dose_effect", values, fit.effect(values, base, alpha)),
+            ("marginal_effect", values, fit.slope(values, alpha)),
+        ):
+            for x, (value, error, low, high) in zip(at, table, strict=True):
+                if estimand == "dose_effect" and x == base:
+                    continue
+                yield Row(
+                    **same, estimand=estimand, term=name, at=_text(x), estimate=float(value),
+                    std_error=float(error), ci_low=float(low), ci_high=float(high),
+                    p_value=_p(value, error) if estimand != "dose_response" else None,
+                    n=int(cells.n.sum()), method=f"least squares, {name}, HC2 errors",
+                )  # fmt: skip
+
+
+def _monotone(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterator[Row]:
+    """The response made monotone, in the direction in which it moves as a whole."""
+    order = np.argsort(cells.dose)
+    n, mean = cells.n[order], cells.mean[order]
+    variance = cells.spread[order] / n / (n - 1)
+    rising = bool(np.polyfit(cells.dose, cells.mean, 1, w=np.sqrt(cells.n))[0] >= 0)
+    fitted = response.isotonic(n, mean, rising)
+    draws = response.isotonic_draws(n, mean, variance, rising=rising)
+    alpha = plan.spec.inference.alpha
+    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2], axis=0)
+    for x, value, a, b in zip(cells.dose[order], fitted, low, high, strict=True):
+        yield Row(
+            **same, estimand="dose_response", term="isotonic", at=_text(x), estimate=float(value),
+            ci_low=float(min(a, value)), ci_high=float(max(b, value)), n=int(n.sum()),
+            method="isotonic regression, interval by normal draws of the means",
+        )  # fmt: skip
+
+
+def _profit(plan: Plan, whole: Moments, arms: list[str]) -> Iterator[Row]:
+    """Profit a customer at each dose, and the dose at which its fitted curve is greatest."""
+    said, offer = plan.spec.incentive, plan.offer
+    assert said is not None
+    assert offer is not None
+    assert said.margin is not None
+    roles = tuple(r for r in (REVENUE, RETURNS, REDEEMED) if r in offer.money)
+    columns = tuple(offer.money[r] for r in roles)
+    doses, means, z = [], [], critical(plan.spec.inference.alpha)
+    profit, spread = [], []
+    same: dict[str, Any] = {"analysis": "incentive", "metric": said.revenue,
+                            "baseline": plan.arms[0]}  # fmt: skip
+    for arm in arms:
+        m = _cell(whole, arm, columns)
+        if m is None or m.n < LEAST_UNITS:
+            continue
+        value = {REVENUE: said.margin, RETURNS: -said.margin, REDEEMED: -said.redemption(arm)}
+        weights = np.array([value[r] for r in roles])
+        contact = said.cost.contact if arm != plan.arms[0] else 0.0
+        estimate = float(weights @ m.mean) - contact
+        error = float(np.sqrt(weights @ m.covariance @ weights))
+        doses.append(said.dose[arm])
+        means.append(m)
+        profit.append(estimate)
+        spread.append(error**2 * m.n * (m.n - 1))
+        yield Row(
+            **same, estimand="profit_at_dose", arm=arm, at=_text(said.dose[arm]),
+            estimate=estimate, std_error=error, ci_low=estimate - z * error,
+            ci_high=estimate + z * error, n=m.n, method="margin less cost a customer",
+        )  # fmt: skip
+    values = np.unique(doses)
+    if len(values) < 3:
+        note = FEW_DOSES.format(least=3)
+        yield Row(**same, estimand="best_dose", note=note)
+        return
+    n = np.array([m.n for m in means], dtype=np.float64)
+    cells = response.Cells(np.array(doses), n, np.array(profit), np.array(spread))
+    basis = response.spline(_knots(values).tolist())
+    best = response.best(
+        response.fit(cells, basis), float(values[0]), float(values[-1]), values,
+        plan.spec.inference.alpha, said.seed,
+    )  # fmt: skip
+    ends = {float(values[0]): "lowest", float(values[-1]): "highest"}
+    edge = AT_END.format(end=ends[best.dose]) if best.dose in ends else None
+    yield Row(
+        **same, estimand="best_dose", term="spline", estimate=best.dose, ci_low=best.low,
+        ci_high=best.high, n=int(n.sum()), method="top of a natural cubic spline", note=edge,
+    )  # fmt: skip
+    for x, chance in zip(values, best.chance, strict=True):
+        yield Row(**same, estimand="chance_best", at=_text(x), estimate=float(chance),
+                  method="normal draws of the spline's coefficients")  # fmt: skip
+
+
+def _p(value: float, error: float) -> float | None:
+    from scipy import special
+
+    return 2.0 * float(special.ndtr(-abs(value) / error)) if error > 0 else None
+
+
+def _text(dose: float) -> str:
+    """A dose as text, without digits that say nothing.
+
+    >>> _text(10.0), _text(2.50)
+    ('10', '2.5')
+    """
+    return f"{dose:.10g}"

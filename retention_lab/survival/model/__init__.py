@@ -1,0 +1,1 @@
+"""Customers with covariates in; models of when an event happens, and what they predict, out."""
