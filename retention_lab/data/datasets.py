@@ -15,9 +15,10 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from retention_lab.data import raw
 from retention_lab.data.registry import Dataset, Form, Table, registry
@@ -75,10 +76,26 @@ def locate(ref: str) -> Path:
     dataset, table = _resolve(ref)
     if dataset.made:
         return _twin(dataset.name) / f"{table.name}.parquet"
+    if table.select is not None:
+        return _selected(dataset, table, table.select)
     found = _search(dataset, table)
     if found is None:
         found = _download(dataset, table)
     return _ready(dataset, table, found)
+
+
+def _selected(dataset: Dataset, table: Table, select: str) -> Path:
+    """A table that is made of the dataset's others, in the cache."""
+    words = set(re.findall(r"\w+", select))
+    others = [t for t in dataset.tables if t.select is None and t.name in words]
+    key = hashlib.sha256(select.encode())
+    for other in others:
+        key.update("".join(form.sha256 for form in other.forms).encode())
+    name = f"{table.name}-{key.hexdigest()[:16]}.parquet"
+    parquet = cache_folder() / "datasets" / dataset.name / name
+    if not parquet.is_file():
+        raw.select(select, {t.name: locate(f"{dataset.name}/{t.name}") for t in others}, parquet)
+    return parquet
 
 
 def status() -> tuple[DatasetStatus, ...]:
@@ -95,22 +112,23 @@ def _status(dataset: Dataset) -> DatasetStatus:
     place: Place | None
     path: Path | None = None
     hint = ""
+    tables = [t for t in dataset.tables if t.select is None]
     if dataset.made:
         place = "made"
         first = _twin_folder(dataset.name) / f"{dataset.tables[0].name}.parquet"
         path = first if first.is_file() else None
     else:
         try:
-            found = [_search(dataset, table) for table in dataset.tables]
+            found = [_search(dataset, table) for table in tables]
         except DataError as error:
             found, hint = [None], str(error)
         first_found = found[0]
         if first_found is not None and all(found):
             place, path = first_found.place, first_found.path
-        elif not hint and not _offline() and all(_url(t) for t in dataset.tables):
+        elif not hint and not _offline() and all(_url(t) for t in tables):
             place, hint = "download", "downloaded on first use"
         else:
-            missing = [t for t, f in zip(dataset.tables, found, strict=False) if f is None]
+            missing = [t for t, f in zip(tables, found, strict=False) if f is None]
             place, hint = None, hint or _how_to_get(missing)
     return DatasetStatus(
         name=dataset.name,
@@ -273,31 +291,56 @@ def _in_wheel(form: Form) -> Path | None:
 def _twin(name: str = "twin") -> Path:
     """The folder of the simulated shop called `name`, made if a file of it is not there."""
     folder = _twin_folder(name)
-    if all((folder / file).is_file() for file in TWIN_FILES):
+    files = _twin_files(name)
+    if all((folder / file).is_file() for file in files):
         return folder
     import tempfile
 
-    from retention_lab.twin import scenario_of, simulate
-
-    shop = simulate(scenario_of(name))
+    shop = _simulated(name)
     # Several processes may come here at once: each brings the same files, each file at once.
     with (
         raw.writing(folder),
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making,
     ):
         shop.write(making)
-        for file in TWIN_FILES:
+        for file in files:
             (Path(making) / file).replace(folder / file)
     return folder
+
+
+def _twin_files(name: str) -> tuple[str, ...]:
+    """The files of a simulated dataset: its tables and their truth."""
+    return (*(f"{t.name}.parquet" for t in registry()[name].tables), "truth.json")
+
+
+def _simulated(name: str) -> Any:
+    """The tables of a simulated dataset: a shop's, or those of a rollout by market."""
+    scenario = _scenario(name)
+    if type(scenario).__name__ == "Warehouses":
+        from retention_lab.twin.rollout import simulate_rollout
+
+        return simulate_rollout(scenario)
+    from retention_lab.twin import simulate
+
+    return simulate(scenario)
+
+
+def _scenario(name: str) -> Any:
+    from retention_lab.twin.scenario import MADE, scenario_of
+
+    if name in MADE:
+        return scenario_of(name)
+    from retention_lab.twin.warehouses import ROLLOUTS
+
+    return ROLLOUTS[name]
 
 
 @functools.lru_cache(maxsize=8)
 def _twin_key(name: str = "twin") -> str:
     """Digest of the scenario and of the twin's code."""
     from retention_lab.twin import scenario as module
-    from retention_lab.twin.scenario import scenario_of
 
-    scenario = json.dumps(dataclasses.asdict(scenario_of(name)), default=str, sort_keys=True)
+    scenario = json.dumps(dataclasses.asdict(_scenario(name)), default=str, sort_keys=True)
     key = hashlib.sha256(scenario.encode())
     for file in sorted(Path(module.__file__).parent.glob("*.py"), key=lambda f: f.name):
         key.update(file.read_bytes())
@@ -305,6 +348,4 @@ def _twin_key(name: str = "twin") -> str:
 
 
 def _twin_folder(name: str = "twin") -> Path:
-    from retention_lab.twin.scenario import scenario_of
-
-    return cache_folder() / "twin" / f"{scenario_of(name).name}-{_twin_key(name)[:16]}"
+    return cache_folder() / "twin" / f"{_scenario(name).name}-{_twin_key(name)[:16]}"

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from retention_lab.data.registry import Form, Text
@@ -70,6 +70,18 @@ def to_parquet(path: Path, form: Form, target: Path) -> None:
 
     with writing(target.parent), replacing(target) as temporary:
         reader(path, temporary)
+
+
+def select(sql: str, sources: Mapping[str, Path], target: Path) -> None:
+    """Write the rows of `sql` over the files `sources`, which it names, to `target` as Parquet."""
+    import duckdb
+
+    with duckdb.connect() as connection, writing(target.parent), replacing(target) as temporary:
+        for name, path in sources.items():
+            plain = str(path).replace("'", "''")
+            connection.execute(f"create view {name} as from '{plain}'")
+        out = str(temporary).replace("'", "''")
+        connection.execute(f"copy ({sql}) to '{out}' (format parquet)")
 
 
 @contextlib.contextmanager

@@ -48,11 +48,15 @@ class Form:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Table:
-    """A table, its number of rows where it is fixed, and the raw files that hold it."""
+    """A table, its number of rows where it is fixed, and the raw files that hold it.
+
+    Where it has a `select`, it is made of the dataset's other tables, which that SQL names.
+    """
 
     name: str
     rows: int | None
     forms: tuple[Form, ...]
+    select: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,7 +85,12 @@ def registry() -> Mapping[str, Dataset]:
 
 def _dataset(name: str, entry: dict[str, Any]) -> Dataset:
     tables = tuple(
-        Table(key, table.get("rows"), tuple(_form(f) for f in table.get("forms", ())))
+        Table(
+            name=key,
+            rows=table.get("rows"),
+            forms=tuple(_form(f) for f in table.get("forms", ())),
+            select=table.get("select"),
+        )
         for key, table in entry["tables"].items()
     )
     return Dataset(

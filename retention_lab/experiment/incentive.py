@@ -91,7 +91,7 @@ def named_faults(spec: Spec) -> list[str]:
 def covariate_faults(spec: Spec, ref: str, known: Mapping[str, str]) -> list[str]:
     """Why columns of `ref` cannot be covariates of an incentive that nobody randomised.
 
-    Refused by name: the arm, what was redeemed, and what the metrics read, all of them known only
+    A metric with a pre-period may be one: what it was before. Refused by name: the arm, what was redeemed, and what the metrics read, all of them known only
     after the incentive.
     """
     said, design = spec.incentive, spec.design
@@ -99,8 +99,11 @@ def covariate_faults(spec: Spec, ref: str, known: Mapping[str, str]) -> list[str
     after = {m.column: m.name for m in spec.metrics if m.event is None}
     taken = {design.arm, design.unit, said.propensity, said.redeemed} if design else set()
     faults = []
+    before = {m.name for m in spec.metrics if m.pre}
     for name in said.columns:
         what = f"incentive.covariates: {name!r}"
+        if name in before:
+            continue
         if name not in known:
             faults.append(f"{what} is not a column of {ref}{did_you_mean(name, known)}")
         elif name in after:
@@ -187,13 +190,18 @@ def with_offer(
         names,
         money,
         redeemed,
-        tuple(c for name in said.columns for c in _coded(name, seen.get(name))),
+        tuple(c for name in said.columns for c in _coded(name, seen.get(name), out.get(name))),
         _propensity(said, known),
     ), out
 
 
-def _coded(name: str, seen: Covariate | None) -> tuple[Column, ...]:
-    """A covariate as numbers: itself, or 1 or 0 for every level but the first."""
+def _coded(name: str, seen: Covariate | None, metric: Needs | None) -> tuple[Column, ...]:
+    """A covariate as numbers: itself, or 1 or 0 for every level but the first.
+
+    The name of a metric with a pre-period stands for what it was before the exposure.
+    """
+    if metric is not None and metric.before is not None:
+        return (metric.before,)
     if seen is None:
         return ()
     if seen.levels:

@@ -340,3 +340,19 @@ print(time.perf_counter() - start)
     lines = subprocess.run(run, check=True, capture_output=True, text=True).stdout.splitlines()
     assert lines[0] == "[]"
     assert float(lines[1]) < 0.02
+
+
+def test_a_table_made_of_others_is_made_once_and_anew_where_its_select_changes(home, register):
+    content = b"id,x\n1,2\n1,3\n2,5\n"
+    (home / "data" / "sales.csv").write_bytes(content)
+    sales = Table("sales", 3, (Form(("sales.csv",), sha(content)),))
+
+    def made(select):
+        register(dataset(tables=(sales, Table("sums", 2, (), select)), default=None))
+        return locate("toy/sums")
+
+    path = made("select id, sum(x) as x from sales group by id order by id")
+    assert duckdb.sql(f"from '{path}'").fetchall() == [(1, 5), (2, 5)]
+    assert made("select id, sum(x) as x from sales group by id order by id") == path
+    assert made("select count(*) as n from sales") != path
+    assert status()[0].found_in == "folder"

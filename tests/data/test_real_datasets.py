@@ -90,3 +90,24 @@ def test_the_other_tables_of_the_complete_journey(ref):
     path = real(f"complete-journey/{ref}")
     tables = {t.name: t for t in datasets.registry()["complete-journey"].tables}
     assert one(f"select count(*) from '{path}'") == (tables[ref].rows,)
+
+
+def test_households_on_the_day_on_which_campaign_18_began(golden):
+    """The table that is made of the others says nothing of what came after that day."""
+    path = real("complete-journey/campaign_18")
+    lines, mailed = (real(f"complete-journey/{t}") for t in ("transactions", "campaigns"))
+    households, in_campaign, used = one(
+        f"select count(*), count(*) filter (arm = 'campaign'), sum(redeemed) from '{path}'"
+    )
+    assert households == golden["complete_journey"]["households"]
+    (expected,) = one(f"select count(distinct household_id) from '{mailed}' where campaign_id = 18")
+    assert in_campaign == expected
+    redeemed = one(
+        "select count(distinct household_id), min(redemption_date)::date::text from "
+        f"'{real('complete-journey/coupon_redemptions')}' where campaign_id = 18"
+    )
+    assert used == redeemed[0]
+    assert redeemed[1] >= "2017-10-30"
+    before = f"from '{lines}' where transaction_timestamp < timestamp '2017-10-30'"
+    visits = one(f"select count(distinct basket_id), round(sum(coupon_disc), 2) {before}")
+    assert one(f"select sum(visits), round(sum(coupon_discounts), 2) from '{path}'") == visits
