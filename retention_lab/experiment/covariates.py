@@ -12,6 +12,7 @@ from retention_lab.experiment.needs import MISSING_LEVEL, Covariate
 from retention_lab.experiment.spec import Spec
 
 MOST_LEVELS = 20
+CODED = ("number", "truth", "text")  # kinds of columns that can be covariates
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ def _kinds(spec: Spec, ref: str, known: Mapping[str, str]) -> tuple[dict[str, st
         from retention_lab.experiment.incentive import covariate_faults
 
         fatal += covariate_faults(spec, ref, known)
-        kinds |= {n: known[n] for n in spec.incentive.columns if n in known}
+        named = [n for n in spec.incentive.columns if n not in before]
+        kinds |= {n: known[n] for n in named if known.get(n) in CODED}
     for metric in spec.metrics:
         for name in metric.covariates:
             what = f"metric {metric.name!r}: covariate {name!r}"
@@ -99,7 +101,7 @@ def _kinds(spec: Spec, ref: str, known: Mapping[str, str]) -> tuple[dict[str, st
                 )
             elif name in taken or name == metric.column:
                 fatal.append(f"{what} is the arm, the unit or the metric itself")
-            elif known[name] not in ("number", "truth", "text"):
+            elif known[name] not in CODED:
                 fatal.append(f"{what} of {ref} holds {known[name]}, not numbers or levels")
             else:
                 kinds[name] = known[name]
