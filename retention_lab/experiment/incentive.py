@@ -91,8 +91,8 @@ def named_faults(spec: Spec) -> list[str]:
 def covariate_faults(spec: Spec, ref: str, known: Mapping[str, str]) -> list[str]:
     """Why columns of `ref` cannot be covariates of an incentive that nobody randomised.
 
-    A metric with a pre-period may be one: what it was before. Refused by name: the arm, what was redeemed, and what the metrics read, all of them known only
-    after the incentive.
+    A metric with a pre-period may be one: what it was before. Refused by name: the arm, what was
+    redeemed, and what the metrics read, all of them known only after the incentive.
     """
     said, design = spec.incentive, spec.design
     assert said is not None
