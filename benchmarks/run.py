@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import analysis, data, lives, notebooks, reduction
+from benchmarks import analysis, data, incentives, ledger, lives, notebooks, reduction
 
 OUT = Path(__file__).parent / "out"
 PACKAGES = (
@@ -36,7 +36,7 @@ PACKAGES = (
     "papermill",
     "mlflow",
 )
-PARTS = ("reduction", "analysis", "lives", "start", "notebooks")
+PARTS = ("reduction", "analysis", "lives", "incentives", "start", "notebooks")
 TEN, HUNDRED = 10_000_000, 100_000_000
 
 
@@ -71,6 +71,11 @@ def main() -> None:
             with console.status("Curves, Cox models and life tables: ours, SQL, peers"):
                 turns = max(2, asked.rounds // 3)
                 results["lives"] = lives.side_by_side(folder, turns, asked.large)
+        if "incentives" in parts:
+            with console.status("A ledger of 10M units; effects among units that are alike"):
+                turns = max(2, asked.rounds // 3)
+                results["ledger"] = ledger.side_by_side(folder, TEN, turns)
+                results["incentives"] = incentives.side_by_side(max(1, turns // 2))
         if "start" in parts:
             with console.status("CPU of --help and validate"):
                 results["start"] = started(asked.rounds)
@@ -203,6 +208,14 @@ def show(results: dict[str, Any]) -> None:
             table.add_row("  tea-tasting", "not measured: it needs Python 3.12 and uv")
     if "lives" in results:
         for line in lives.said(results["lives"]):
+            table.add_row(*line)
+    if "incentives" in results:
+        took = results["ledger"]
+        said = f"{took['ours']['all_s']:.2f} s; bare scan {took['scan']['all_s']:.2f} s"
+        table.add_row("10M units to the ledger of an incentive", said)
+        ratios = "{ours_over_scan_all:.2f} times (CPU: {ours_over_scan_all_cpu:.2f})"
+        table.add_row("  over the bare scan of its sums", ratios.format(**took), "1.5")
+        for line in incentives.said(results["incentives"]):
             table.add_row(*line)
     if "start" in results:
         start = results["start"]

@@ -1,0 +1,1 @@
+"""Incentives that nobody randomised: effects under adjustment, and how far to trust them."""

@@ -1,0 +1,67 @@
+"""Outcomes of those who got the incentive in; their means with it and without it, jointly, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from retention_lab.incentives.observed.aipw import effect_on_treated
+from retention_lab.incentives.observed.crossfit import Fitted
+from retention_lab.incentives.observed.effects import Floats, Ints, covariance
+from retention_lab.incentives.observed.overlap import comparable_treated
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """Means [k] of the arm as it is, `arm`, and as it would be in the control, `base`.
+
+    `covariance` [2k, 2k] is of both, the arm's first; from `n` units and `n_baseline` of the other.
+    """
+
+    arm: Floats
+    base: Floats
+    covariance: Floats
+    n: int
+    n_baseline: int
+
+
+def treated_levels(
+    fitted: Fitted, outcomes: Sequence[str], arm: str, trim: float, cluster: Ints | None = None
+) -> Levels | None:
+    """Means of `outcomes` in the arm, and what they would be without: less the effect on them.
+
+    For a ledger: what an incentive cost and brought was paid and earned by those who got it. The
+    joint covariance comes from the units' influences. None where the arm was too small or nobody
+    like it is in the control.
+    """
+    own, effects = [], []
+    counts = [0, 0]
+    for name in outcomes:
+        c = fitted.crossed[name]
+        if c.doubt is not None or arm not in c.arms:
+            return None
+        one = c.arms.index(arm)
+        found = effect_on_treated(c, one, 0, trim)
+        if np.isnan(found.theta):
+            return None
+        mine = (c.arm == one) & comparable_treated(c, one, 0, trim)
+        y = c.y[mine] * c.scale
+        influence = np.zeros(c.size)
+        influence[c.rows[mine]] = (y - y.mean()) / len(y)
+        own.append((float(y.mean()) + c.centre, influence))
+        effects.append(found)
+        counts = [found.n, found.n_baseline]
+    k = len(outcomes)
+    without = [
+        dataclasses.replace(e, theta=m - e.theta, influence=phi - e.influence)
+        for (m, phi), e in zip(own, effects, strict=True)
+    ]
+    with_it = [
+        dataclasses.replace(e, theta=m, influence=phi)
+        for (m, phi), e in zip(own, effects, strict=True)
+    ]
+    both = [*with_it, *without]
+    means = np.array([s.theta for s in both])
+    return Levels(means[:k], means[k:], covariance(both, cluster), counts[0], counts[1])

@@ -1,0 +1,87 @@
+"""Folds: equal shares of every arm, whole clusters, the same for the same seed; threads."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from seen import made, sample_of
+
+from retention_lab.incentives.observed import threads as of_threads
+from retention_lab.incentives.observed.crossfit import cross_fit, make_folds
+from retention_lab.incentives.observed.nuisance import Linear
+
+
+@given(st.integers(1, 400), st.integers(1, 12), st.integers(0, 99), st.integers(1, 4))
+def test_folds_share_every_arm_equally(n, folds, seed, arms):
+    arm = np.random.default_rng(seed).integers(0, arms, n)
+    fold = make_folds(arm, folds, seed)
+    whole = np.bincount(fold, minlength=folds)
+    assert np.ptp(whole) <= 1
+    for a in range(arms):
+        counts = np.bincount(fold[arm == a], minlength=folds)
+        assert np.ptp(counts) <= 1
+    np.testing.assert_array_equal(fold, make_folds(arm, folds, seed))
+
+
+@given(st.integers(2, 300), st.integers(2, 8), st.integers(0, 99))
+def test_clusters_stay_whole(n, folds, seed):
+    rng = np.random.default_rng(seed)
+    cluster = rng.integers(0, 40, n)
+    fold = make_folds(rng.integers(0, 2, n), folds, seed, cluster)
+    for name in np.unique(cluster):
+        assert len(set(fold[cluster == name].tolist())) == 1
+    sizes = [len(set(cluster[fold == f].tolist())) for f in range(folds)]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_another_seed_is_another_split():
+    arm = np.zeros(200, np.int64)
+    assert (make_folds(arm, 5, 1) != make_folds(arm, 5, 2)).any()
+
+
+def test_no_fold_is_an_error():
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        make_folds(np.zeros(3, np.int64), 0, 1)
+
+
+def test_nobody_is_predicted_by_a_fit_that_saw_them():
+    """An outcome changed in one fold changes predictions in all the others only."""
+    columns = made(300)
+    sample = sample_of(columns)
+    fitted = cross_fit(sample, Linear(), 4)
+    moved = dict(sample.y)
+    moved["y"] = sample.y["y"] + 100.0 * (fitted.fold == 2) * sample.x[:, 0]
+    import dataclasses
+
+    again = cross_fit(dataclasses.replace(sample, y=moved), Linear(), 4).crossed["y"]
+    first = fitted.crossed["y"]
+    before = first.expected * first.scale + first.centre
+    after = again.expected * again.scale + again.centre
+    same = np.isclose(before, after, rtol=1e-9, atol=1e-9).all(axis=0)
+    np.testing.assert_array_equal(same, fitted.fold[first.rows] == 2)
+
+
+def test_threads_are_no_more_than_free_cores(monkeypatch):
+    monkeypatch.setattr(of_threads, "_others", lambda: 0)
+    free = of_threads.free_cores()
+    assert 1 <= free <= (os.cpu_count() or 1)
+    monkeypatch.setattr(of_threads, "_others", lambda: 10_000)
+    assert of_threads.free_cores() == 1
+    fitted = cross_fit(sample_of(made(200)), Linear(), 2)
+    assert fitted.threads == 1
+
+
+def test_learners_are_held_to_their_threads():
+    from threadpoolctl import threadpool_info
+
+    with of_threads.threads(1) as number:
+        assert number == 1
+        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+
+
+def test_what_others_run_is_counted():
+    assert of_threads._others() >= 0
