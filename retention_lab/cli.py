@@ -59,23 +59,39 @@ def new(
     ] = None,
     arm: Annotated[str | None, typer.Option(help="Its column that holds the arm.")] = None,
     control: Annotated[str | None, typer.Option(help="The arm to compare against.")] = None,
+    events: Annotated[
+        str | None, typer.Option(help="Your table of orders, say: when do customers come back?")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="Its column that holds the time.")] = None,
+    unit: Annotated[str | None, typer.Option(help="Its column that holds the customer.")] = None,
 ) -> None:
     """Write experiments/NAME.yaml, a commented file that runs as it is.
 
     Without options it is about a simulated shop; with --units, --arm and --control about your
-    table.
+    table; with --events, --at and --unit about when the customers in your table come back.
     """
     from retention_lab.experiment import template
 
-    if units is None:
+    doubts: tuple[str, ...] = ()
+    if events is not None:
+        if at is None or unit is None or units or arm or control:
+            raise typer.BadParameter("--events needs --at and --unit, and no other option")
+        from retention_lab.experiment.template_cohorts import template_for_events
+
+        text = template_for_events(name, events, at, unit, _root())
+    elif at or unit:
+        raise typer.BadParameter("--at and --unit need --events, the table they are in")
+    elif units is None:
         if arm or control:
             raise typer.BadParameter("--arm and --control need --units, the table they are in")
         text = template.template(name)
     elif arm is None or control is None:
         raise typer.BadParameter("--units needs --arm and --control as well")
     else:
-        text = template.template_for(name, units, arm, control, _root())
+        text, doubts = template.template_for(name, units, arm, control, _root())
     path = template.write_new(text, name, _root())
+    for doubt in doubts:
+        terminal.note(f"! {doubt}")
     terminal.good(f"{terminal.shown(path)} is written. Edit it, then:")
     terminal.say(f"  {terminal.command(f'validate {name}')}")
     terminal.say(f"  {terminal.command(f'run {name}')}")
@@ -271,9 +287,14 @@ def data(
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
     """Open the records: an MLflow server for this machine alone. Ctrl-C ends it."""
-    from retention_lab.servers import mlflow_server
+    from retention_lab.servers import mlflow_server, pages_of_runs
 
-    terminal.note(f"MLflow will answer at http://127.0.0.1:{port} in about half a minute")
+    terminal.note(
+        f"MLflow will answer at http://127.0.0.1:{port} in about half a minute, when it says\n"
+        "'Application startup complete'. An experiment's runs are under 'Training runs' there:"
+    )
+    for name, page in pages_of_runs(_root(), port):
+        terminal.note(f"  {page}  {name}")
     mlflow_server(_root(), port)
 
 

@@ -27,6 +27,7 @@ TEXT_COLUMNS = (
 NUMBER_COLUMNS = ("estimate", "std_error", "ci_low", "ci_high", "p_value", "p_adjusted")
 COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS, "n", "n_baseline", "method", "note")
 Decision = Literal["ship", "stop", "keep_running", "invalid"]
+ENDED = "ended_unclear"  # the reason of a test that is over and has not decided
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +134,11 @@ class Results:
         frame.to_csv(folder / "results.csv", index=False)
 
     @classmethod
-    def load(cls, folder: Path) -> Results:
+    def load(cls, folder: str | Path) -> Results:
         """Read ``results.parquet`` of the run in `folder`."""
         import pandas as pd
 
-        return cls.from_frame(pd.read_parquet(folder / "results.parquet"))
+        return cls.from_frame(pd.read_parquet(Path(folder) / "results.parquet"))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -181,6 +182,11 @@ class Verdict:
     arm: str | None
     reasons: tuple[Reason, ...]
 
+    @property
+    def ended(self) -> bool:
+        """Whether the test is over without an answer, so that nothing is to be kept running."""
+        return any(r.code == ENDED for r in self.reasons)
+
     def save(self, folder: Path, texts: Mapping[str, list[str]]) -> None:
         """Write ``verdict.json``; `texts` holds one sentence a reason for each language."""
         reasons = [
@@ -196,7 +202,7 @@ class Verdict:
         (folder / "verdict.json").write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Verdict:
-        content = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    def load(cls, folder: str | Path) -> Verdict:
+        content = json.loads((Path(folder) / "verdict.json").read_text(encoding="utf-8"))
         reasons = tuple(Reason(r["code"], r["numbers"]) for r in content["reasons"])
         return cls(content["verdict"], content["arm"], reasons)

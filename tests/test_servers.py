@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,23 @@ def test_ui_is_a_light_server_for_this_machine_alone(
     assert "-m mlflow server --host 127.0.0.1 --port 5999 --workers 1" in said
     assert servers.os.environ["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{project / 'mlflow.db'}"
     assert servers.os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_ui_prints_the_address_of_every_experiments_runs(
+    ask: Ask, became: list[str], project: Path
+) -> None:
+    answer = ask("ui", "--port", "5999")  # no record yet
+    assert "Application startup complete" in answer.err
+    assert "/runs" not in answer.err
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as store:
+        store.execute("create table experiments (experiment_id, name, lifecycle_stage)")
+        store.execute("insert into experiments values (0, 'Default', 'active')")
+        store.execute("insert into experiments values (7, 'shop', 'active')")
+        store.execute("insert into experiments values (8, 'old', 'deleted')")
+        store.commit()
+    answer = ask("ui", "--port", "5999")
+    assert "http://127.0.0.1:5999/#/experiments/7/runs  shop" in answer.err
+    assert answer.err.count("/runs") == 1
 
 
 def test_ui_hands_the_stores_password_on_where_nobody_reads_it(

@@ -87,7 +87,7 @@ def test_what_was_skipped_is_told_and_ends_with_0(
     assert "unchanged" in answer.out
     (line,) = [line for line in answer.out.splitlines() if line.startswith("real")]
     assert line.startswith("real was skipped: dataset 'x' is not at hand; `")
-    assert line.endswith("data` says how to get it")
+    assert line.endswith("data x` says how to get it")
     assert "All in all" not in answer.out
 
 

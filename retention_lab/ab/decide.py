@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from retention_lab.ab.split import MISMATCH
+from retention_lab.errors import PlanError
 from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.spec import Metric
-from retention_lab.results import Decision, Reason, Results, Row, Verdict
+from retention_lab.results import ENDED, Reason, Results, Row, Verdict
 
 EARLY = ("too_early", "nothing_to_spend", "no_new_units")  # looks without bounds: no fault
+NOTHING = (
+    "the file has no metrics of arms that were drawn, so there is nothing to decide: "
+    "rl.describe(plan, results) says what a cohort study found"
+)
 DIFFERENCES = ("mean_difference", "ratio_difference", "quantile_difference")
 
 
@@ -22,8 +27,13 @@ def decide(plan: Plan, results: Results) -> Verdict:
                   and harms no guardrail; where several are, the one with the largest effect
     stop          no arm can ship, and every arm is worse in a primary metric, harms a guardrail,
                   or reaches in no primary metric the least effect worth having (`margin`)
-    keep_running  otherwise: the data do not decide yet
+    keep_running  otherwise: the data do not decide yet, or, with the reason `ended_unclear`, never
+                  will: every window of a test planned for one look is over
+
+    Raises PlanError where the file has no arms or no metrics: there is nothing to decide.
     """
+    if plan.spec.design is None or not plan.spec.metrics:
+        raise PlanError(NOTHING)
     checks = _validity(plan, results)
     arms = {arm: _Arm(plan, results, arm) for arm in plan.arms[1:]}
     if checks:
@@ -33,8 +43,10 @@ def decide(plan: Plan, results: Results) -> Verdict:
         best = max(able, key=lambda a: a.size)
         others = tuple(r for a in arms.values() if a is not best for r in a.reasons)
         return Verdict("ship", best.name, (*best.reasons, *others, *_waiting(plan, results)))
-    decision: Decision = "stop" if all(a.must_stop for a in arms.values()) else "keep_running"
-    return Verdict(decision, None, (*_all_reasons(arms), *_waiting(plan, results)))
+    if all(a.must_stop for a in arms.values()):
+        return Verdict("stop", None, (*_all_reasons(arms), *_waiting(plan, results)))
+    after = [Reason(ENDED)] if _ended(plan, results) else _waiting(plan, results)
+    return Verdict("keep_running", None, (*_all_reasons(arms), *after))
 
 
 def _all_reasons(arms: dict[str, _Arm]) -> list[Reason]:
@@ -70,6 +82,18 @@ def _waiting(plan: Plan, results: Results) -> list[Reason]:
     ]
 
 
+def _ended(plan: Plan, results: Results) -> bool:
+    """Whether no more can come: one look was planned, and nobody's window is still open.
+
+    To go on after such a look until the answer is clear would be to look more than once.
+    """
+    deciding = [m.name for m in plan.spec.metrics if m.name in plan.spec.primary]
+    deciding += [m.name for m in plan.spec.metrics if m.role == "guardrail"]
+    waiting = results.where(estimand="immature", metric=deciding).rows
+    coming = results.where(estimand="later").rows
+    return not plan.spec.inference.sequential and all(r.estimate == 0 for r in (*waiting, *coming))
+
+
 def _overall(plan: Plan, results: Results, metric: str, **where: Any) -> tuple[Row, ...]:
     rows = results.where(metric=metric, estimand=DIFFERENCES, segment=None, **where).rows
     return tuple(r for r in rows if r.baseline == plan.arms[0])
@@ -86,7 +110,7 @@ class _Arm:
         self.hopeless: list[bool] = []  # by primary metric
         self.size = 0.0
         reasons = []
-        for metric in plan.spec.metrics:
+        for metric in sorted(plan.spec.metrics, key=lambda m: m.name not in plan.spec.primary):
             row = next(iter(_overall(plan, results, metric.name, arm=name)), None)
             if row is None:
                 continue

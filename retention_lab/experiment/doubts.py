@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from retention_lab.data.look import UnitLook
 from retention_lab.data.source import Source, quoted
 from retention_lab.experiment.covariates import Check
 from retention_lab.experiment.needs import Column
@@ -21,15 +22,15 @@ def doubts(
     spec: Spec,
     source: Source,
     ref: str,
-    known: Mapping[str, str],
-    arms: Iterable[str],
+    look: UnitLook,
     columns: Sequence[Column],
 ) -> list[Check]:
     """Arms and segments that are one but for their spelling, and metrics made of an id.
 
-    `known` says what each column of `ref` holds. Arms alike are a fault; the rest is a remark.
+    `look` is what was seen of the table `ref`. Arms alike are a fault; the rest is a remark.
     """
-    found = [_alike_arms(arms), *_alike_segments(spec, source, ref, known)]
+    arms = [a for a in look.by_arm if a is not None]
+    found = [_alike_arms(arms), *_alike_segments(spec, source, ref, look)]
     for c in columns:
         if spec.design is not None and c.how == "value" and c.value == spec.design.unit:
             text = f"metric {c.name!r} is made of {c.value!r}, which only names the units"
@@ -38,7 +39,7 @@ def doubts(
         fractional = c.how == "value" and c.value in source.fractional(ref)
         if c.how == "value" and c.value is not None and not fractional and ID.search(c.value):
             n, levels = source.counts(ref, c.value)
-            if levels >= max(2, NEARLY * n) and known.get(c.value) == "number":
+            if levels >= max(2, NEARLY * n) and source.columns(ref).get(c.value) == "number":
                 text = f"metric {c.name!r}: nearly every row has its own {c.value!r}; is it an id?"
                 found.append(Check("id_metric", True, text))
     return [c for c in found if c is not None]
@@ -47,10 +48,13 @@ def doubts(
 def split_doubt(
     arms: Sequence[str], counts: Mapping[str, int], weights: Mapping[str, float]
 ) -> Check | None:
-    """A fault where the split is not the planned one (p < 0.001), by which a test is invalid."""
+    """A fault where the split is not the planned one (p < 0.001), by which a test is invalid.
+
+    An arm without units is a fault by itself, which is told elsewhere.
+    """
     total, whole = sum(counts.values()), sum(weights.get(a, 0.0) for a in arms)
     planned = {a: total * weights.get(a, 0.0) / whole for a in arms}
-    if len(arms) < 2 or min(planned.values()) <= 0:
+    if len(arms) < 2 or min(planned.values()) <= 0 or not all(counts[a] for a in arms):
         return None
     chi2 = sum((counts[a] - planned[a]) ** 2 / planned[a] for a in arms)
     if _tail(chi2, len(arms) - 1) >= MISMATCH:
@@ -84,22 +88,10 @@ def _alike_arms(arms: Iterable[str]) -> Check | None:
     return Check("alike", False, f"arms that {SPACES} count as different ones: {'; '.join(said)}")
 
 
-def _alike_segments(
-    spec: Spec, source: Source, ref: str, known: Mapping[str, str]
-) -> list[Check | None]:
+def _alike_segments(spec: Spec, source: Source, ref: str, look: UnitLook) -> list[Check | None]:
     """One remark a segment; a level of few units is not named."""
-    texts = [s for s in spec.segments if known.get(s) == "text"]
-    if not texts:
-        return []
-    counted = [
-        f"count(distinct {quoted(s)}) as a{i}, count(distinct lower(trim({quoted(s)}))) as b{i}"
-        for i, s in enumerate(texts)
-    ]
-    (row,) = source.query(f"select {', '.join(counted)} from t", t=ref)
     found: list[Check | None] = []
-    for i, segment in enumerate(texts):
-        if row[f"a{i}"] == row[f"b{i}"]:
-            continue
+    for segment in [s for s in spec.segments if s in look.spelled]:
         name = quoted(segment)
         sql = f"select {name}::varchar as level, count(*) as n from t where {name} is not null"
         sizes = {r["level"]: r["n"] for r in source.query(f"{sql} group by 1", t=ref)}

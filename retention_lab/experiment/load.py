@@ -70,11 +70,12 @@ def parse(text: str, where: str = "the file") -> tuple[dict[str, Any], Lines]:
             _walk(node, (), lines, where)
         content = loader.construct_document(node) if node is not None else None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        odd = None if mark else _unreadable(node)
-        line = f", line {(mark or odd.start_mark).line + 1}" if mark or odd else ""
+        odd = _unreadable(node) if isinstance(error, ValueError) else None
         if odd is not None:
-            raise SpecError(f"{where}{line}: {odd.value!r} is not a date: {error}") from None
+            place = f"{where}, line {odd.start_mark.line + 1}"
+            raise SpecError(f"{place}: {odd.value!r} is not a date: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or error
         raise SpecError(f"{where}{line}: not valid YAML: {reason}") from None
     if not isinstance(content, dict):

@@ -86,7 +86,7 @@ class Column:
 
 def template(name: str) -> str:
     """A commented experiment file on the simulated shop; it validates and runs as it is."""
-    _check(name)
+    check_name(name)
     return TWIN.format(name=name)
 
 
@@ -100,7 +100,7 @@ def template_for(
 
     Raises DataError where there is no such table, PlanError for an absent arm column or control.
     """
-    _check(name)
+    check_name(name)
     columns, arms = _look(units, arm, root)
     if control not in arms:
         held = ", ".join(arms[:MOST_LEVELS])
@@ -120,17 +120,17 @@ def template_for(
         "# Every key:   docs/experiment-file.md",
         "schema: 1",
         f"name: {name}   # must be the file's name",
-        f"title: {_quote(name.replace('-', ' ').replace('_', ' ').capitalize())}",
+        f"title: {yaml_word(name.replace('-', ' ').replace('_', ' ').capitalize())}",
         'question: "What should be better in which arm, by how much, and why?"',
         "",
         "data:",
-        f"  units: {_quote(units)}   # one row a unit",
+        f"  units: {yaml_word(units)}   # one row a unit",
         "",
         "design:",
-        f"  unit: {_quote(unit.name)}" if unit else "  # unit: COLUMN        # who is randomised",
-        f"  arm: {_quote(arm)}",
-        f"  control: {_quote(control)}",
-        f"  # expected_split: {{{', '.join(f'{_quote(a)}: 1' for a in arms[:MOST_LEVELS])}}}"
+        f"  unit: {yaml_word(unit.name)}" if unit else "  # unit: COLUMN   # who is randomised",
+        f"  arm: {yaml_word(arm)}",
+        f"  control: {yaml_word(control)}",
+        f"  # expected_split: {{{', '.join(f'{yaml_word(a)}: 1' for a in arms[:MOST_LEVELS])}}}"
         "   # how arms were drawn; equal if not said",
         "",
         "metrics:",
@@ -140,7 +140,7 @@ def template_for(
         *(f"  # - {_metric(c)}" for c in (*numbers[1:], *ids)),
         "",
         "# Groups known before the arm was given; results are shown for each.",
-        f"segments: []   # e.g. [{', '.join(_quote(c.name) for c in groups)}]",
+        f"segments: []   # e.g. [{', '.join(yaml_word(c.name) for c in groups)}]",
         "",
         "inference: {alpha: 0.05, correction: holm}",
         "privacy: {min_cell: 20}   # groups with fewer in an arm are not shown",
@@ -189,7 +189,7 @@ def write_new(text: str, name: str, root: Path) -> Path:
     return path
 
 
-def _check(name: str) -> None:
+def check_name(name: str) -> None:
     if not NAME.match(name):
         raise SpecError(f"{name!r} cannot be a name: a letter, then letters, digits, '-' or '_'")
 
@@ -258,7 +258,7 @@ def _metric(column: Column, role: str | None = None) -> str:
         name = f"m_{name}"
     parts = [f"name: {name}", f"kind: {'proportion' if column.kind == 'yes_no' else 'mean'}"]
     if name != column.name:
-        parts.append(f"value: {_quote(column.name)}")
+        parts.append(f"value: {yaml_word(column.name)}")
     if column.missing:
         parts.append("missing: drop")
     if role:
@@ -269,7 +269,7 @@ def _metric(column: Column, role: str | None = None) -> str:
     return f"{{{', '.join(parts)}}}{note}"
 
 
-def _quote(text: str) -> str:
+def yaml_word(text: str) -> str:
     """`text` as a YAML word, in quotes where it needs them."""
     plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_/.\-]*", text) is not None
     truth = text.lower() in ("yes", "no", "on", "off", "true", "false", "null", "y", "n")

@@ -37,7 +37,8 @@ class Lesson:
     weightiest reason is about; else the first after control. `lift` and `ci` are that arm's,
     relative to control; `arms` holds every arm's, in the file's order, and nothing where the test
     is invalid. `when` is the start of the run, `run` its folder below reports/, `languages` those
-    of its report, and `words` the reader's words for arms, metric and family.
+    of its report, `words` the reader's words for arms, metric and family, and `ended` says whether
+    the test is over without an answer.
     """
 
     experiment: str
@@ -54,6 +55,7 @@ class Lesson:
     languages: tuple[str, ...] = ("en",)
     arms: tuple[ArmEffect, ...] = ()
     words: Mapping[str, Translated] = dataclasses.field(default_factory=dict)
+    ended: bool = False
 
     def word(self, name: str | None, language: str) -> str:
         """The reader's word for an arm, the metric or the family; the name itself if none."""
@@ -119,6 +121,7 @@ def _lesson(folder: Path, run: Mapping[str, Any], verdict: Verdict, spec: Spec) 
         languages=spec.report.languages,
         arms=arms,
         words={name: labels[name] for name in names if name is not None and name in labels},
+        ended=verdict.ended,
     )
 
 

@@ -57,7 +57,7 @@ def table(log: Log, language: str) -> Markup:
     return Markup(
         '<section class="learnt"><h2>{title}</h2><p class="question">{lead}</p>'
         '<div class="card"><p hidden><label for="log-search">{search}</label> '
-        '<input id="log-search" type="search" size="40" placeholder="{hint}" autocomplete="off">'
+        '<input id="log-search" type="search" size="56" placeholder="{hint}" autocomplete="off">'
         '</p><table class="wide index" id="log"><caption class="unseen">{caption}</caption>'
         "<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         '<p id="log-none" role="status" hidden>{none}</p></div>{families}</section>'
@@ -77,7 +77,7 @@ def _row(log: Log, lesson: Lesson, language: str) -> Markup:
         '<tr data-search="{search}"><th scope="row"><a class="title" href="{href}">{title}</a>'
         '<span class="note">{question}</span></th>'
         '<td data-label="{verdict_head}"><span class="badge {verdict}">{decision}</span></td>'
-        '<td data-label="{family_head}">{family}</td>'
+        '<td class="family" data-label="{family_head}">{family}</td>'
         '<td class="effect" data-label="{effect_head}"><span><span class="figures-text">{effect}'
         '</span><span class="note">{of}</span></span></td>'
         '<td data-label="{worth_head}">{worth}</td>'
@@ -88,7 +88,7 @@ def _row(log: Log, lesson: Lesson, language: str) -> Markup:
         title=plain(lesson.title.get(language)),
         question=plain(lesson.question.get(language)),
         verdict=lesson.verdict,
-        decision=say(language, f"decision.{lesson.verdict}"),
+        decision=say(language, _decision(lesson)),
         family=plain(lesson.word(lesson.family, language)) or DASH,
         effect=_lift(lesson.lift, lesson.ci, language),
         of=_of(lesson, language),
@@ -102,6 +102,10 @@ def _row(log: Log, lesson: Lesson, language: str) -> Markup:
     )
 
 
+def _decision(lesson: Lesson) -> str:
+    return "decision.ended" if lesson.ended else f"decision.{lesson.verdict}"
+
+
 def _report(lesson: Lesson, language: str) -> str:
     """The language of the report to open: this one, or the first that there is."""
     return language if language in lesson.languages else lesson.languages[0]
@@ -111,7 +115,7 @@ def _searched(lesson: Lesson) -> str:
     """Everything that one may look for, in both languages, in small letters."""
     texts: list[Translated] = [lesson.title, lesson.question, *lesson.words.values()]
     names = [lesson.experiment, lesson.family, lesson.metric, *(a.arm for a in lesson.arms)]
-    said = [say(language, f"decision.{lesson.verdict}") for language in ("en", "zh")]
+    said = [say(language, _decision(lesson)) for language in ("en", "zh")]
     both = [text.get(language) for text in texts for language in ("en", "zh")]
     return plain(" ".join(dict.fromkeys(x for x in [*names, *said, *both] if x))).lower()
 
@@ -159,6 +163,12 @@ def _families(log: Log, language: str) -> Markup:
     )
 
 
+def _tests(family: Family, language: str) -> str:
+    """How many experiments stand behind a mean, and how many arms where these are more."""
+    n, arms = family.pooled.k, len(family.effects)
+    return word(language, "over").format(n=n, arms=arms) if arms > n else str(n)
+
+
 def _family(log: Log, family: Family, heads: list[str], language: str) -> Markup:
     p = family.pooled
     member = next(x for x in log.lessons if x.experiment in family.experiments)
@@ -170,7 +180,7 @@ def _family(log: Log, family: Family, heads: list[str], language: str) -> Markup
         following = f"{low}{say(language, 'to')}{high}"
     cells = [
         plain(member.word(family.metric, language)),
-        str(p.k),
+        _tests(family, language),
         _lift(p.mean, ends, language),
         following,
     ]

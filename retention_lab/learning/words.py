@@ -14,7 +14,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "none": "No experiment fits.",
         "family": "Family",
         "effect": "Effect on the primary metric",
-        "worth": "Less the winner’s curse",
+        "worth": "Likely true size",
         "families": "By family of incentive",
         "families_caption": "Mean relative effect of each family, with 95% intervals",
         "metric": "Metric",
@@ -22,10 +22,12 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "next": "The next one may be",
         "tests": "Experiments",
         "few": "Needs three experiments.",
+        "over": "{n} over {arms} arms",
         "about": (
             "Pooled by a random-effects mean over all experiments of a family with the same "
-            "metric, the losers too. The largest of several effects was picked for its luck too; "
-            "“less the winner’s curse” draws it towards its family’s mean, from four effects on."
+            "metric, the losers too; a test with several arms counts with their mean. The largest "
+            "of several effects owes something to luck: “likely true size” draws each towards its "
+            "family’s mean, from four effects on."
         ),
     },
     "zh": {
@@ -37,7 +39,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "none": "没有符合的实验。",
         "family": "类别",
         "effect": "对主要指标的影响",
-        "worth": "扣除赢家诅咒后",
+        "worth": "可能的真实幅度",
         "families": "按激励类别汇总",
         "families_caption": "每个类别的平均相对影响，附 95% 区间",
         "metric": "指标",
@@ -45,10 +47,12 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "next": "下一次实验可能是",
         "tests": "实验数",
         "few": "至少需要三个实验。",
+        "over": "{n}（共 {arms} 个组）",
         "about": (
-            "对同一类别、同一指标的全部实验（包括失败的）按随机效应取平均。"
+            "对同一类别、同一指标的全部实验（包括失败的）按随机效应取平均；"
+            "含多个组的实验以各组均值计入。"
             "几个结果中最大的一个，部分是因运气好才被选中；"
-            "“扣除赢家诅咒后”把它向本类别的平均值收缩，至少需要四个结果。"
+            "“可能的真实幅度”把它向本类别的平均值收缩，至少需要四个结果。"
         ),
     },
 }

@@ -174,18 +174,26 @@ def latest_run(folders: Sequence[Path]) -> Path | None:
     return folders[0] if folders else None
 
 
-def note_skip(reports: Path, experiment: str, message: str) -> None:
-    """Note that `experiment` was not run, and why; the next run makes the note void."""
+def note_skip(
+    reports: Path, experiment: str, message: str, title: Mapping[str, str] | None = None
+) -> None:
+    """Note that `experiment` was not run, and why; the next run makes the note void.
+
+    `title` is the experiment's by language, for pages that have nothing else of it.
+    """
     try:
         (reports / experiment).mkdir(parents=True, exist_ok=True)
-        content = {"at": _now(), "message": message}
+        content = {"at": _now(), "message": message, "title": dict(title or {})}
         write_atomically(reports / experiment / SKIP, json.dumps(content, ensure_ascii=False))
     except OSError:
         return  # the command line says it all the same
 
 
-def skips(reports: Path) -> dict[str, dict[str, str]]:
-    """By experiment that was skipped and not run since: when (``at``) and why (``message``)."""
+def skips(reports: Path) -> dict[str, dict[str, Any]]:
+    """By experiment that was skipped and not run since: when (``at``) and why (``message``).
+
+    ``title`` is a title by language, empty where it is not known.
+    """
     found = {}
     for path in sorted(reports.glob(f"*/{SKIP}")):
         newest = list_runs(reports, path.parent.name)[:1]
@@ -194,7 +202,11 @@ def skips(reports: Path) -> dict[str, dict[str, str]]:
             at = dt.datetime.fromisoformat(noted["at"])
             if newest and dt.datetime.fromisoformat(read_run(newest[0])["started"]) >= at:
                 continue
-            found[path.parent.name] = {"at": noted["at"], "message": str(noted["message"])}
+            found[path.parent.name] = {
+                "at": noted["at"],
+                "message": str(noted["message"]),
+                "title": dict(noted.get("title") or {}),
+            }
         except (OSError, ValueError, KeyError, TypeError, RunError):
             continue
     return found

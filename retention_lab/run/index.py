@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,14 @@ from retention_lab.run.html import page
 from retention_lab.run.view.decisive import because_key, decisive
 from retention_lab.run.view.findings import is_study, short, state_of
 from retention_lab.texts import LANGUAGES, kind_of, label, metric_label, plain, say, texts
+from retention_lab.texts.incentive import (
+    because,
+    decided,
+    is_offer,
+    quoted,
+    ratio_measure,
+    told_reason,
+)
 from retention_lab.texts.numbers import Measure, measure, moment_text
 
 MESSAGE = 400  # characters of an error that the page shows
@@ -97,9 +106,11 @@ def index_html(reports: Path, language: str) -> str:
     runs = sorted(list_runs(reports), key=lambda p: p.parent.name)
     grouped = groupby(runs, key=lambda p: p.parent.name)
     skipped = {n: _skip(noted, language) for n, noted in skips(reports).items()}
+    listed = [(name, list(folders)) for name, folders in grouped]
     found = [
-        _experiment(name, list(folders), language, skipped.get(name, ""))
-        for name, folders in grouped
+        _experiment(name, folders, language, skipped.get(name, ""))
+        for name, folders in listed
+        if not _gone(folders)
     ]
     found.sort(key=lambda e: e.latest.folder.rsplit("/", 1)[-1], reverse=True)
     known = {e.name for e in found}
@@ -117,16 +128,37 @@ def index_html(reports: Path, language: str) -> str:
     )
 
 
-def _skip(noted: Mapping[str, str], language: str) -> str:
-    words = {"date": moment_text(noted["at"], language), "message": _shortened(noted["message"])}
-    return say(language, "index.not_run", **words)
+def _gone(folders: Sequence[Path]) -> bool:
+    """Whether nothing is left of an experiment but failures: its file is no longer there."""
+    if any(_run(folder).get("status") in ("finished", "running") for folder in folders):
+        return False
+    newest = max(folders, key=lambda p: p.name)
+    run = _run(newest)
+    if not run.get("root") or not run.get("file"):
+        return False
+    return not (newest / str(run["root"]) / str(run["file"])).is_file()
 
 
-def _never_run(name: str, noted: Mapping[str, str], language: str) -> Experiment:
+def _skip(noted: Mapping[str, Any], language: str) -> str:
+    message = _why_skipped(noted, language)
+    return say(language, "index.not_run", date=moment_text(noted["at"], language), message=message)
+
+
+def _why_skipped(noted: Mapping[str, Any], language: str) -> str:
+    """Why it was skipped, and of a dataset, what says how to get it."""
+    message = _shortened(noted["message"])
+    named = re.search(r"dataset '([\w-]+)'", message)
+    if named is None:
+        return message
+    return say(language, "index.get_data", message=message, name=named[1])
+
+
+def _never_run(name: str, noted: Mapping[str, Any], language: str) -> Experiment:
     """An experiment of which there is nothing but the reason why it was skipped."""
     word, date = say(language, "index.skipped_no_data"), moment_text(noted["at"], language)
-    line = RunLine(name, "skipped_no_data", word, date, _shortened(noted["message"]), (), "")
-    return Experiment(name, name, "", line, "", None, "", "", ())
+    line = RunLine(name, "skipped_no_data", word, date, _why_skipped(noted, language), (), "")
+    title = plain(str(noted["title"].get(language) or name))
+    return Experiment(name, title, "", line, "", None, "", "", ())
 
 
 def _experiment(name: str, folders: Iterable[Path], language: str, skipped: str = "") -> Experiment:
@@ -204,6 +236,8 @@ def _line(folder: Path, language: str) -> RunLine:
     key = f"decision.{state}" if verdict else f"index.{state}"
     if verdict is not None and verdict.ended:
         key = "decision.ended"
+    elif verdict is not None and decided(verdict) and _about_offer(folder):
+        key = f"decision.offer.{state}"
     here = f"{folder.parent.name}/{folder.name}"
     pages = [
         (lang, quote(f"{here}/report.{lang}.html"))
@@ -223,6 +257,11 @@ def _line(folder: Path, language: str) -> RunLine:
     )
 
 
+def _about_offer(folder: Path) -> bool:
+    spec = _spec(folder)
+    return spec is not None and is_offer(spec)
+
+
 def _message(run: Mapping[str, Any]) -> str:
     error = run.get("error")
     message = error.get("message") if isinstance(error, Mapping) else error
@@ -238,6 +277,8 @@ def _because(verdict: Verdict, spec: Spec, language: str) -> str:
     """Why nothing was shipped, or what a cohort study found, in one sentence."""
     if is_study(spec):
         return short(verdict, spec, language)
+    if decided(verdict):
+        return because(verdict, spec, language)
     reasons = decisive(verdict)
     if not reasons or verdict.decision == "ship":
         return ""
@@ -251,6 +292,8 @@ def _because(verdict: Verdict, spec: Spec, language: str) -> str:
 
 def _effect(verdict: Verdict, spec: Spec, language: str) -> Effect | None:
     """The effect that decided, with the places of its interval; None where there is none."""
+    if decided(verdict):
+        return _brought(verdict, spec, language)
     reason = next((r for r in decisive(verdict) if r.numbers.get("estimate") is not None), None)
     if reason is None or verdict.decision == "invalid":
         return None
@@ -264,15 +307,43 @@ def _effect(verdict: Verdict, spec: Spec, language: str) -> Effect | None:
         "metric": metric_label(spec, n.get("metric"), language),
         "arm": label(spec, n.get("arm"), language),
     }
-    left, right = min(low, 0.0), max(high, 0.0)
+    relative = estimate == n.get("lift") and low == n.get("lift_low")
+    of = say(language, "index.effect_of_relative" if relative else "index.effect_of", **words)
+    return _placed(of, text, (low, estimate, high), 0.0)
+
+
+def _brought(verdict: Verdict, spec: Spec, language: str) -> Effect | None:
+    """What a dollar of an incentive brought beside the least that is wanted, else its effect."""
+    told = told_reason(verdict)
+    if told is None or verdict.decision == "invalid":
+        return None
+    n = told.numbers
+    by_ratio = n.get("ratio_low") is not None
+    names = ("ratio", "ratio_low", "ratio_high") if by_ratio else ("estimate", "ci_low", "ci_high")
+    estimate, low, high = (n.get(name) for name in names)
+    if estimate is None or low is None or high is None:
+        return None
+    kind = str(n.get("kind") or kind_of(spec, n.get("metric")))
+    shown = ratio_measure(low, high) if by_ratio else measure("difference", kind, low, high)
+    least = float(n.get("min_roi") or 0.0) if by_ratio else 0.0
+    arm = quoted(spec, n.get("arm"), language)
+    words = {"metric": metric_label(spec, n.get("metric"), language), "arm": arm}
+    of = say(language, "incentive.index_of" if by_ratio else "incentive.index_effect", **words)
+    ends = {"low": shown.bare(low), "high": shown.bare(high)}
+    text = say(language, "figure.value", estimate=shown.text(estimate, language), **ends)
+    return _placed(of, text, (low, estimate, high), least)
+
+
+def _placed(of: str, text: str, values: tuple[float, float, float], zero: float) -> Effect:
+    """An effect with the places of its interval and of `zero` on a line from 0 to 100."""
+    low, estimate, high = values
+    left, right = min(low, zero), max(high, zero)
     span = (right - left) or 1.0
 
     def place(value: float) -> float:
         return round(5.0 + 90.0 * float((value - left) / span), 1)
 
-    relative = estimate == n.get("lift") and low == n.get("lift_low")
-    of = say(language, "index.effect_of_relative" if relative else "index.effect_of", **words)
-    return Effect(of, text, place(low), place(high), place(estimate), place(0.0))
+    return Effect(of, text, place(low), place(high), place(estimate), place(zero))
 
 
 def _numbers(reason: Reason, spec: Spec) -> tuple[Measure, tuple[Any, Any, Any]]:

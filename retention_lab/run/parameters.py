@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from retention_lab.experiment.spec import Spec
 
 AB, COHORTS = "ab_test", "cohort_survival"  # the lab's own notebooks
+INCENTIVE = "incentive_effect"
+RANDOMISED = ("randomised", "encouragement", "dose")  # strategies that ab_test can be about
 RESERVED = ("experiment", "run_dir", "overrides")  # the runner's own, which no file may set
 
 
@@ -57,6 +59,14 @@ def _fits(spec: Spec) -> None:
         raise PlanError(
             f"notebook: {AB} compares arms by metrics, and the file has none; "
             f"write notebook: {COHORTS}"
+        )
+    said = spec.incentive
+    if spec.notebook == INCENTIVE and said is None:
+        raise PlanError(f"notebook: {INCENTIVE} needs an incentive section, and the file has none")
+    if spec.notebook == AB and said is not None and said.strategy not in RANDOMISED:
+        raise PlanError(
+            f"notebook: {AB} needs arms that were dealt by chance, and the file's strategy is "
+            f"{said.strategy}; write notebook: {INCENTIVE}"
         )
     if spec.notebook == COHORTS and spec.survival is None:
         raise PlanError(f"notebook: {COHORTS} needs a survival section, and the file has none")

@@ -79,13 +79,24 @@ def prepare(
     except _no_data() as error:
         message = redactor.text(str(error))
         if FOLDER_NAME.fullmatch(file.stem):
-            note_skip(reports, file.stem, in_short(message))
+            note_skip(reports, file.stem, in_short(message), _title(file))
         return Outcome(experiment=file.stem, status="skipped_no_data", message=message)
     except _wrong_override() as error:
         message = redactor.text(str(error))
         return Outcome(experiment=file.stem, status="failed", message=message)
     except Exception as error:
         return _refused(file, overrides, reports, error, redactor)
+
+
+def _title(file: Path) -> dict[str, str]:
+    """The title of the experiment by language; nothing where the file cannot be read."""
+    from retention_lab.experiment.load import load
+
+    try:
+        title = load(file).title
+    except LabError:
+        return {}
+    return {language: title.get(language) for language in ("en", "zh")}
 
 
 def reports_of(file: Path, reports: Path | None) -> Path:

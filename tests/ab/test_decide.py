@@ -171,9 +171,7 @@ def test_a_test_that_may_be_looked_at_again_has_not_ended():
     spec = looked.spec.model_copy(
         update={"inference": looked.spec.inference.model_copy(update={"sequential": True})}
     )
-    found = decide(
-        dataclasses.replace(looked, spec=spec), Results.of(effect("back", "b", *FLAT))
-    )
+    found = decide(dataclasses.replace(looked, spec=spec), Results.of(effect("back", "b", *FLAT)))
     assert (found.decision, found.ended) == ("keep_running", False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from asking import FILE, Ask
+from asking import FILE, ROOT, Ask
 
 
 def test_new_writes_a_file_that_is_valid(ask: Ask, project: Path) -> None:
@@ -104,3 +104,23 @@ def test_new_names_what_is_not_in_the_table(ask: Ask, words: list[str], message:
 def test_new_needs_all_three_options_together(ask: Ask) -> None:
     assert ask("new", "mine", "--arm", "arm").status == 2
     assert ask("new", "mine", "--units", "units.csv").status == 2
+
+
+def test_new_for_a_table_of_events_writes_a_study_that_is_valid(ask: Ask, project: Path) -> None:
+    notebook = ROOT / "notebooks" / "cohort_survival.ipynb"
+    (project / "notebooks" / notebook.name).write_bytes(notebook.read_bytes())
+    rows = "".join(f"{i % 30},2026-0{i % 4 + 1}-0{i % 9 + 1} 10:00,{i}\n" for i in range(200))
+    (project / "orders.csv").write_text("customer,order date,amount\n" + rows)
+    words = ["--events", "orders.csv", "--at", "order date", "--unit", "customer"]
+    assert ask("new", "back", *words).status == 0
+    text = (project / "experiments" / "back.yaml").read_text(encoding="utf-8")
+    assert "as_of: 2026-04-08" in text
+    assert 'at: "order date"' in text
+    answer = ask("validate", "back")
+    assert answer.status == 0, answer.out + answer.err
+    answer = ask("new", "other", *words[:3], "order dat", *words[4:])
+    assert "did you mean 'order date'?" in answer.err
+    answer = ask("new", "other", *words[:3], "amount", *words[4:])
+    assert "holds number, not times or dates" in answer.err
+    assert ask("new", "other", "--events", "orders.csv").status == 2
+    assert ask("new", "other", "--at", "x").status == 2

@@ -29,7 +29,7 @@ def test_with_competing_events_groups_differ_in_what_came_first(page_of: PageOf)
     said = (
         r"By day 90, ([\d.]+)% of customers in “Autumn sale” and ([\d.]+)% of those in “All others”"
     )
-    found = re.search(said + r" came back before anything else: −([\d.]+) points", result)
+    found = re.search(said + r" came back before any “Refunds”: −([\d.]+) points", result)
     assert found is not None
     own, base, gap = map(float, found.groups())
     assert base - own == pytest.approx(gap, abs=0.11)
@@ -43,9 +43,9 @@ def test_with_competing_events_groups_differ_in_what_came_first(page_of: PageOf)
     assert groups.count("competing events censored (log-rank test, p") == 2
     assert "more of the first 90 days" not in groups
     assert "“Orders” after the start, where it comes before “Refunds”" in en
-    assert "最先复购" in zh
+    assert "先于“退款”复购" in zh
     assert "竞争事件按删失处理" in zh
-    assert "before anything else" not in page_of(cohorts)["en"].text
+    assert "before any" not in page_of(cohorts)["en"].text
     assert "censored" not in section(page_of(cohorts)["en"], "How do groups differ?", "When is a")
 
 
@@ -54,7 +54,7 @@ def test_the_first_figure_shows_what_came_first_where_events_compete(tmp_path: P
     write_reports(folder)
     for name in ("lives", "lives-2"):
         svg = (folder / "figures" / f"{name}.en.svg").read_text(encoding="utf-8")
-        assert "before anything else" in " ".join(re.findall(r">([^<]+)</text>", svg))
+        assert "before any “Refunds”" in " ".join(re.findall(r">([^<]+)</text>", svg))
         assert "Nothing to show" not in svg
 
 
@@ -80,7 +80,7 @@ def test_arms_are_compared_by_what_came_first_where_events_compete(tmp_path: Pat
     )
     assert (
         "By day 120, 45.0% of customers in “$10 coupon” and 40.0% of those in “No coupon” came "
-        "back before anything else: +5.0 points" in text
+        "back before any “Refunds”: +5.0 points" in text
     )
     assert "over the whole time (Gray's test of what came first, p = 0.011)" in text
     assert "fewer of the first" not in text

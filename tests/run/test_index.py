@@ -71,6 +71,29 @@ def test_runs_without_a_result_are_listed_with_their_reason(tmp_path: Path) -> N
     assert "!" * 500 not in en
 
 
+def test_failures_of_a_file_that_is_gone_are_not_listed(tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    for name in ("gone", "there"):
+        folder = fail(reports, name, "20260120-091500-ffff", "no such column")
+        run = json.loads((folder / "run.json").read_text())
+        run |= {"root": "../../..", "file": f"experiments/{name}.yaml"}
+        (folder / "run.json").write_text(json.dumps(run))
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "there.yaml").write_text("name: there")
+    en = read(reports)
+    assert ">there<" in en
+    assert ">gone<" not in en
+
+
+def test_a_skipped_experiment_has_its_title_and_says_how_to_get_its_data(tmp_path: Path) -> None:
+    title = {"en": "Do e-mails help?", "zh": "邮件有用吗？"}
+    note_skip(tmp_path, "mail", "dataset 'hillstrom' (table) is not at hand", title)
+    for language, word in title.items():
+        page = read(tmp_path, language)
+        assert word in page
+        assert "retention-lab data hillstrom" in page
+
+
 def test_older_runs_are_folded(tmp_path: Path) -> None:
     for day in (10, 11, 12):
         write(email(), tmp_path, run_id=f"202601{day}-081500-a1b2")

@@ -49,7 +49,7 @@ def test_ship_says_what_how_sure_and_on_what(page_of: PageOf) -> None:
     assert "less than 1 in 1,000 tests (p < 0.001)" in en.text
     assert "64,000 in 3 arms" in en.text
     assert "changed for this run" not in en.text
-    assert "when it was written, the lab does not know" in en.text
+    assert "The lab cannot show that the file was written before" in en.text
     assert "before the numbers were looked at" not in en.text
     assert "Run of 16 January 2026, 08:15 UTC" in en.text
     assert "As planned (p = 0.90)" in en.text

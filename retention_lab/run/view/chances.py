@@ -18,6 +18,8 @@ def course_text(rows: Sequence[Row], tongue: Tongue) -> list[str]:
 
     The chance before day 30 and after it: events over the days that customers spent waiting.
     """
+    if not any(r.estimate for r in rows):
+        return []  # nothing has happened, so there is no course
     say, words = tongue.say, {"deed": deed(tongue.spec, tongue.language)}
     parts = [[r for r in rows if (bounds(r.at)[0] > CLIFF) == late] for late in (False, True)]
     soon, later = (pooled_chance(p, tongue.spec.inference.alpha) for p in parts)

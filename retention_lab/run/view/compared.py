@@ -28,6 +28,34 @@ PARTS = (
     "returning_revenue_share",
     "concordance",
 )
+OFFER_SHARES = (
+    "redemption_rate",
+    "redeemed_anyway",
+    "probability_above_min_roi",
+    "trimmed_share",
+    "propensity_share",
+    "robustness_value",
+    "first_stage",
+    "chance_best",
+    "pull_forward",
+)
+OFFER_EFFECTS = (
+    "late",
+    "naive_difference",
+    "average_effect",
+    "average_effect_treated",
+    "partially_linear_effect",
+    "placebo_outcome",
+    "random_common_cause",
+    "benchmark_bias",
+    "event_time_effect",
+    "group_effect",
+    "group_time_effect",
+    "calendar_effect",
+    "synthetic_difference",
+    "threshold_effect",
+    "dose_effect",
+)
 TERMED = ("covariate_difference", "main_effect", "interaction")
 
 
@@ -184,12 +212,16 @@ def _group(row: Row, tongue: Tongue | None, language: str) -> str:
     if row.at is not None:
         survival = row.analysis == "survival"
         parts.append(days_text(row.at, language) if survival else row.at[:10])
-    if row.term is not None and (row.analysis == "survival" or row.estimand in TERMED):
+    if row.analysis == "incentive" and row.term is not None:
+        parts.append(row.term)
+    elif row.term is not None and (row.analysis == "survival" or row.estimand in TERMED):
         parts.append(term_label(tongue.spec, row.term, language) if tongue else row.term)
     return say(language, "comma").join(parts) or say(language, "compare.everyone")
 
 
 def _measure(row: Row, tongue: Tongue | None) -> Measure:
+    if row.analysis == "incentive":
+        return _of_incentive(row, tongue)
     if row.analysis == "survival":
         what: What = "difference" if row.estimand.endswith("difference") else "level"
         kind = "proportion" if row.estimand in PARTS else "mean"
@@ -206,6 +238,15 @@ def _measure(row: Row, tongue: Tongue | None) -> Measure:
     if row.estimand in ("heterogeneity", "expected_loss"):
         return measure("size", kind)
     return measure("level", "proportion" if row.estimand in SHARES else "mean")
+
+
+def _of_incentive(row: Row, tongue: Tongue | None) -> Measure:
+    kind = kind_of(tongue.spec, row.metric) if tongue else "mean"
+    if row.estimand in OFFER_SHARES:
+        return measure("level", "proportion", row.ci_low, row.ci_high)
+    if row.estimand in OFFER_EFFECTS:
+        return measure("difference", kind, row.ci_low, row.ci_high)
+    return measure("level", "mean", row.ci_low, row.ci_high)
 
 
 def _estimate(row: Row | None, shown: Measure, language: str) -> tuple[str, str]:

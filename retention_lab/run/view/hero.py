@@ -11,8 +11,10 @@ from retention_lab.results import Row
 from retention_lab.run.view.blocks import against_control
 from retention_lab.run.view.change import changes
 from retention_lab.run.view.decisive import MISMATCH, because_key, decisive, told
+from retention_lab.run.view.incentive_words import told_money, told_sure
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, level_of, metric_of, reason_text, window_text
+from retention_lab.texts.incentive import decided
 from retention_lab.texts.numbers import chance, date_text, measure, number, p_text
 
 
@@ -110,6 +112,8 @@ def by_difference(source: Source, name: str | None) -> bool:
 
 def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
     verdict = source.verdict
+    if decided(verdict):
+        return told_money(source, tongue)
     reasons = decisive(verdict)
     if reasons and verdict.decision != "ship":
         numbers = reasons[0].numbers
@@ -172,6 +176,8 @@ def _adjusted(focus: Focus) -> bool:
 def _sure(source: Source, tongue: Tongue, focus: Focus | None) -> tuple[str, ...]:
     if source.verdict.decision == "invalid":
         return (tongue.say("sure.invalid"),)
+    if decided(source.verdict):
+        return told_sure(source, tongue)
     if focus is None:
         return (tongue.say("sure.none"),)
     row = focus.difference if by_difference(source, focus.metric) else focus.shown
