@@ -46,7 +46,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## Run the experiments that come with the lab; show verdicts, reports, how to open MLflow
-	@$(BIN)/retention-lab run comeback-coupon hillstrom-email cdnow-cohorts
+	@$(BIN)/retention-lab run comeback-coupon hillstrom-email cdnow-cohorts complete-journey-coupons
 
 test: $(STAMP) ## Run the tests (all but the long calibrations)
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)

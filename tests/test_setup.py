@@ -243,11 +243,16 @@ def test_every_link_in_a_document_leads_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
-def test_the_demo_runs_three_of_the_experiments_that_come_with_the_lab() -> None:
+def test_the_demo_runs_four_of_the_experiments_that_come_with_the_lab() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (names,) = re.findall(r"^demo:.*\n.*retention-lab run (.*)$", makefile, re.MULTILINE)
     shipped = [Path(n).stem for n in tracked() if n.startswith("experiments/")]
-    assert names.split() == ["comeback-coupon", "hillstrom-email", "cdnow-cohorts"]
+    assert names.split() == [
+        "comeback-coupon",
+        "hillstrom-email",
+        "cdnow-cohorts",
+        "complete-journey-coupons",
+    ]
     assert set(names.split()) <= set(shipped)
 
 
