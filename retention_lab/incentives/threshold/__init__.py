@@ -1,0 +1,1 @@
+"""Arrays of units about a limit in; the jump there, its bandwidths, and tests of its design out."""
