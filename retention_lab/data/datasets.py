@@ -314,12 +314,16 @@ def _twin_files(name: str) -> tuple[str, ...]:
 
 
 def _simulated(name: str) -> Any:
-    """The tables of a simulated dataset: a shop's, or those of a rollout by market."""
+    """The tables of a simulated dataset: a shop's, a rollout's by market, or those of a limit."""
     scenario = _scenario(name)
     if type(scenario).__name__ == "Warehouses":
         from retention_lab.twin.rollout import simulate_rollout
 
         return simulate_rollout(scenario)
+    if type(scenario).__name__ == "Limit":
+        from retention_lab.twin.threshold import simulate_limit
+
+        return simulate_limit(scenario)
     from retention_lab.twin import simulate
 
     return simulate(scenario)
@@ -330,9 +334,10 @@ def _scenario(name: str) -> Any:
 
     if name in MADE:
         return scenario_of(name)
+    from retention_lab.twin.limits import LIMITS
     from retention_lab.twin.warehouses import ROLLOUTS
 
-    return ROLLOUTS[name]
+    return {**ROLLOUTS, **LIMITS}[name]
 
 
 @functools.lru_cache(maxsize=8)

@@ -265,7 +265,9 @@ class _Checker:
         if never == 1 and treated and self.said.controls == "never":
             self._note("one_control", "one market never begins: errors cannot be had", ok=False)
         text = f"{counted(treated, 'market')} begin at {counted(len(starts), 'time')}, "
-        text += f"{panel.periods[int(starts[0])]} to {panel.periods[int(starts[-1])]}; {never} never"
+        text += (
+            f"{panel.periods[int(starts[0])]} to {panel.periods[int(starts[-1])]}; {never} never"
+        )
         self._note("markets", text)
         if treated == 1:
             text = "one market begins: it is compared by synthetic difference-in-differences"
@@ -285,7 +287,9 @@ class _Checker:
         of = f"{quoted(period)}::double"
         if kind != "number":
             of = f"({self.source.instant(self.ref, period)})::double"
-        rows = self.source.query(f"select distinct {of} as p from t where p is not null", t=self.ref)
+        rows = self.source.query(
+            f"select distinct {of} as p from t where p is not null", t=self.ref
+        )
         steps = np.diff(np.sort([float(r["p"]) for r in rows]))
         if len(steps) > 1 and steps.max() > UNEVEN * np.median(steps):
             text = "the periods are not evenly spaced: time since the start counts the table's "

@@ -1,0 +1,108 @@
+"""Placebo effects before the start in; whether markets ran apart, and what would be seen, out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from retention_lab.algebra import pseudo_inverse
+from retention_lab.incentives.rollout.aggregate import Average
+from retention_lab.incentives.rollout.few import scale_of
+from retention_lab.incentives.rollout.staggered import Floats
+
+POWER = 0.8
+SHARE = 3  # markets of the smaller side for every placebo that is tested: fewer have no power
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trend:
+    """The joint test that no placebo differs from 0.
+
+    `statistic` is Hotelling's F with `terms` and `df` degrees of freedom; `slope` is the difference
+    in trend, in units of the outcome a period, that the test would see with `POWER`. `n` and
+    `n_controls` are the markets on either side.
+    """
+
+    statistic: float
+    terms: int
+    df: float
+    p_value: float
+    slope: float
+    n: int
+    n_controls: int
+
+
+def trend_test(placebos: Sequence[Average], alpha: float = 0.05) -> Trend | None:
+    """Test `placebos` (averages by time before the start, each a change over one period).
+
+    As many are tested as the markets allow, the latest first. Of a difference in trend each shows
+    one period's worth, so the slope that is seen with 80 % power solves a non-central F (Roth 2022,
+    American Economic Review: Insights 4, for the joint test). None where a side has too few markets
+    or nothing varies.
+    """
+    usable = [p for p in placebos if p.n > 1 and p.n_controls > 1]
+    treated = np.any([p.treated for p in usable], axis=0) if usable else np.zeros(0, bool)
+    involved = np.any([p.null != 0 for p in usable], axis=0) if usable else treated
+    sides = int(treated.sum()), int((involved & ~treated).sum())
+    # Where no market is never treated, all stand on one side.
+    few = min(n for n in sides if n) if any(sides) else 0
+    usable = sorted(usable, key=lambda p: -(p.at or 0))[: few // SHARE]
+    if not usable:
+        return None
+    psi = np.array([p.influence for p in usable])
+    markets = psi.shape[1]
+    scale = scale_of(treated, involved)
+    v = (psi * scale) @ psi.T / markets**2
+    inverse, rank = pseudo_inverse(v, [max(abs(p.estimate), 1e-300) for p in usable])
+    if not rank:
+        return None
+    freedom = _freedom(psi, scale, treated, v, inverse)
+    df = freedom - rank + 1.0
+    if df <= 1.0:
+        return None
+    b = np.array([p.estimate for p in usable])
+    from scipy.stats import f as fisher
+
+    part = df / (freedom * rank)
+    statistic = float(b @ inverse @ b) * part
+    one = np.ones(len(b))
+    # The inverse of an estimated covariance is too large on average, by this much of a Wishart's.
+    shrunk = max(df - 2.0, 0.0) / freedom
+    seen = float(one @ inverse @ one) * part * shrunk
+    centre = _centrality(rank, df, alpha) * part
+    slope = float(np.sqrt(centre / seen)) if seen > 0 else float("inf")
+    p_value = float(fisher.sf(statistic, rank, df))
+    return Trend(statistic, rank, df, p_value, slope, *sides)
+
+
+def _freedom(psi: Floats, scale: Floats, treated: np.ndarray, v: Floats, inverse: Floats) -> float:
+    """Degrees of freedom of Hotelling's statistic with two unequal sides (Nel, van der Merwe 1986,
+    Communications in Statistics 15)."""
+    whole = v @ inverse
+    above = np.trace(whole @ whole) + np.trace(whole) ** 2
+    below = 0.0
+    for side in (treated, ~treated & (scale > 0)):
+        n = int(side.sum())
+        if n > 1:
+            own = (psi[:, side] * scale[side]) @ psi[:, side].T / psi.shape[1] ** 2 @ inverse
+            below += (np.trace(own @ own) + np.trace(own) ** 2) / (n - 1.0)
+    return float(above / below)
+
+
+def _centrality(terms: int, df: float, alpha: float) -> float:
+    """The non-centrality at which an F test at `alpha` rejects with `POWER`."""
+    from scipy.optimize import brentq
+    from scipy.stats import f as fisher
+    from scipy.stats import ncf
+
+    limit = float(fisher.isf(alpha, terms, df))
+
+    def lacking(x: float) -> float:
+        return float(ncf.sf(limit, terms, df, x)) - POWER
+
+    high = 10.0
+    while lacking(high) < 0 and high < 1e9:
+        high *= 2.0
+    return float(brentq(lacking, 0.0, high, xtol=1e-9))
