@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from retention_lab.data.look import FEW
+from retention_lab.data.passes import Share, passes, shares
 from retention_lab.data.relations import (
     checked,
     condition,
@@ -29,18 +31,22 @@ from retention_lab.experiment.sections import EVENT, EXPOSURE
 from retention_lab.experiment.spec import Events, Spec
 
 EPOCH = dt.date(1970, 1, 1)
+SAMPLE = 20_000  # customers that are looked at before all others
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TableLook:
     """What one look says of a table: its rows, those left out by reason, and what is kept.
 
-    Each row is counted by the first reason that holds: it has no id, does not meet the table's
-    condition (`others`), has no time, or lies after the last complete day. `events` is None
-    for a table of units.
+    Each row is counted by the first reason that holds: it does not meet the table's condition
+    (`others`), has no id, has no time, or lies after the last complete day. `events` is None for a
+    table of units. Of all rows, whatever the condition: `bare` have no id, the others `everyone`,
+    so many different ones.
     """
 
     rows: int
+    bare: int
+    everyone: int
     without_unit: int
     others: int
     without_time: int
@@ -95,11 +101,13 @@ def look_at_rows(
         t=ref,
     )
     if row["usable"] == row["n"]:
-        row |= dict.fromkeys(("nobody", "others", "never", "later"), 0)
+        row |= dict.fromkeys(("nobody", "others", "never", "later", "bare"), 0)
+        row["everyone"] = row["units"]
     else:
         row |= source.query(
-            f"select count(*) filter (not ({named})) as nobody, "
-            f"count(*) filter ({named} and not ok) as others, "
+            f"select count(*) filter (ok and not ({named})) as nobody, "
+            f"count(*) filter (not ok) as others, count(*) filter (not ({named})) as bare, "
+            f"count({apart}{unit}) filter ({named}) as everyone, "
             f"count(*) filter (ok and {named} and not ({timed})) as never, "
             f"count(*) filter (ok and {named} and {timed} and {future}) as later from {rows}",
             t=ref,
@@ -109,10 +117,14 @@ def look_at_rows(
         name = next(n for n, e in spec.data.events.items() if e is events)
         number = int(row["usable"])
         if events.id is not None:
-            counts = f"select count(*) as n from ({events_of(spec, source, name)})"
-            number = int(source.query(counts, t=ref)[0]["n"])
+            number = 0
+            for share in Share.of(source, {ref}, unit_id(spec), passes(0, int(row["usable"]))):
+                counts = f"select count(*) as n from ({events_of(spec, share, name)})"
+                number += int(source.query(counts, t=ref)[0]["n"])
     return TableLook(
         rows=int(row["n"]),
+        bare=int(row["bare"]),
+        everyone=int(row["everyone"]),
         others=int(row["others"]),
         without_unit=int(row["nobody"]),
         without_time=int(row["never"]),
@@ -131,100 +143,150 @@ def repeated(spec: Spec, source: Source, ref: str) -> int:
     return rows - units
 
 
-def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str]) -> UnitsLook:
-    """Counts of the units, of their levels, and of the events that fit no origin."""
-    survival = checked(spec)
-    found = relations_of(spec, source, arms)
-    unit = f", unit as ({found.unit})"
-    any_ref = spec.data.events[survival.waits_for].table
-    keys = [f'"key {i}"' for i in range(len(found.keys))]
-    wanted = [
-        "count(*) as units, count(distinct cohort) as cohorts, min(origin) as a, max(origin) as b",
-        "count(entry) as late",
-        f"approx_count_distinct(hash({', '.join(['cohort', *keys])})) as patterns",
-    ]
-    for i, k in enumerate(keys):
-        wanted.append(f"count(distinct {k}) as levels_{i}")
-        missing = f"{k} is null or {k}::varchar = '{MISSING_LEVEL}'"
-        wanted.append(f"count(*) filter ({missing}) as missing_{i}")
-    (row,) = source.query(f"{unit} select {', '.join(wanted)} from unit", t=any_ref)
-    strays, some, shared = _strays(spec, source, unit, any_ref, row["b"])
-    named = list(enumerate(found.keys))
+def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str], count: int = 1) -> UnitsLook:
+    """Counts of the units, of their levels, and of the events that fit no origin.
+
+    They are looked at in `count` shares of customers, one after the other.
+    """
+    parts = shares(spec, source, count)
+    keys = relations_of(spec, source, arms).keys
+    rows = [_units(spec, share, arms, len(keys), len(parts) > 1) for share in parts]
+    begun = [row for row in rows if row["units"]]
+    units = sum(row["units"] for row in rows)
+    last = max((row["b"] for row in begun), default=None)
+    some, shared = _some(spec, source, arms, parts, units, last)
+
+    def different(name: str) -> int:
+        if len(rows) == 1:
+            return int(rows[0][name])
+        return len(set().union(*(row[name] or () for row in rows)))
+
     return UnitsLook(
-        units=int(row["units"]),
-        cohorts=int(row["cohorts"]),
-        first=EPOCH + dt.timedelta(days=row["a"] or 0),
-        last=EPOCH + dt.timedelta(days=row["b"] or 0),
-        late=int(row["late"]),
-        patterns=int(row["patterns"]),
-        levels={k: int(row[f"levels_{i}"]) for i, k in named},
-        missing={k: int(row[f"missing_{i}"]) for i, k in named},
-        several=_several(spec, source),
-        strays=strays,
+        units=units,
+        cohorts=different("cohorts"),
+        first=EPOCH + dt.timedelta(days=min((row["a"] for row in begun), default=0)),
+        last=EPOCH + dt.timedelta(days=last or 0),
+        late=sum(row["late"] for row in rows),
+        patterns=different("patterns"),
+        levels={k: different(f"levels_{i}") for i, k in enumerate(keys)},
+        missing={k: sum(row[f"missing_{i}"] for row in rows) for i, k in enumerate(keys)},
+        several=_several(spec, parts),
+        strays=_strays(spec, parts, arms),
         some=some,
         shared=shared,
     )
 
 
-def _strays(
-    spec: Spec, source: Source, unit: str, ref: str, last: int | None
-) -> tuple[dict[str, tuple[int, int]], bool, bool]:
-    """By event table, the units without an origin and before it; whether any has the event.
+def _unit(spec: Spec, source: Source, arms: Sequence[str]) -> str:
+    """SQL of the relation ``unit``, to follow other ones."""
+    return f", unit as ({relations_of(spec, source, arms).unit})"
 
-    `last` is the day of the last origin: a few events after it are looked at first.
+
+def _units(
+    spec: Spec, source: Source, arms: Sequence[str], keys: int, apart: bool
+) -> dict[str, Any]:
+    """What one query says of the units; of shares, `apart`, the different levels' hashes."""
+
+    def different(value: str) -> str:
+        known = f"list(distinct hash({value})) filter ({value} is not null)"
+        return known if apart else f"count(distinct {value})"
+
+    places = [f'"key {i}"' for i in range(keys)]
+    every = f"hash({', '.join(['cohort', *places])})"
+    patterns = f"list(distinct {every})" if apart else f"approx_count_distinct({every})"
+    wanted = [
+        f"count(*) as units, {different('cohort')} as cohorts, min(origin) as a, max(origin) as b",
+        f"count(entry) as late, {patterns} as patterns",
+    ]
+    for i, k in enumerate(places):
+        missing = f"{k} is null or {k}::varchar = '{MISSING_LEVEL}'"
+        wanted.append(f"{different(k)} as levels_{i}, count(*) filter ({missing}) as missing_{i}")
+    any_ref = spec.data.events[checked(spec).waits_for].table
+    unit = _unit(spec, source, arms)
+    (row,) = source.query(f"{unit} select {', '.join(wanted)} from unit", t=any_ref)
+    return row
+
+
+def _some(
+    spec: Spec,
+    source: Source,
+    arms: Sequence[str],
+    parts: Sequence[Source],
+    units: int,
+    last: int | None,
+) -> tuple[bool, bool]:
+    """Whether anyone has the event, and whether any unit is in its table, whenever.
+
+    Asked first: of many units a few, else a few events after `last`, the day of the last origin.
     """
-    survival = checked(spec)
-    names, kind = (survival.waits_for, *survival.competing), kind_of(spec, source)
-    any_event = happened(spec, source, [0])
-    few = f"select * from ({any_event}) where day > {last} limit {FEW}"
-    some = any(
-        source.query(
-            f"{unit} select 1 as found from ({rows}) e join unit u on e.id = u.id "
-            f"where {kind} = '{EVENT}' limit 1",
-            t=ref,
+    asked = [(share, happened(spec, share, [0])) for share in parts]
+    if units > SAMPLE:
+        few = shares(spec, source, -(-units // SAMPLE))[0]
+        asked.insert(0, (few, happened(spec, few, [0])))
+    elif last is not None:
+        late = f"select * from ({asked[0][1]}) where day > {last} limit {FEW}"
+        asked.insert(0, (parts[0], late))
+
+    def found(condition: str) -> bool:
+        return any(
+            share.query(
+                f"{_unit(spec, share, arms)} select 1 as found from ({rows}) e "
+                f"join unit u on e.id = u.id where {condition} limit 1",
+                t=spec.data.events[checked(spec).waits_for].table,
+            )
+            for share, rows in asked
         )
-        for rows in ((any_event,) if last is None else (few, any_event))
-    )
+
+    some = found(f"{kind_of(spec, source)} = '{EVENT}'")
+    return some, some or found("true")
+
+
+def _strays(spec: Spec, parts: Sequence[Source], arms: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """By event table, the units without an origin, and those with an event before it."""
+    survival = checked(spec)
+    names = (survival.waits_for, *survival.competing)
     # Before an exposure, and outside of an experiment, customers lead their normal life.
     normal = survival.origin == EXPOSURE
     ranks = range(survival.first == survival.waits_for, 0 if normal else len(names))
-    if not ranks:
-        return {}, some, some or _shared(source, unit, any_event, ref)
-    rows = source.query(
-        f"{unit} select e.rank, count(distinct e.id) filter (u.id is null) as nobody, "
-        f"count(distinct e.id) filter (u.id is not null and ({kind}) is null) as before "
-        f"from ({happened(spec, source, ranks)}) e left join unit u on e.id = u.id group by e.rank",
-        t=ref,
-    )
-    strays = {names[r["rank"]]: (int(r["nobody"]), int(r["before"])) for r in rows}
-    return strays, some, some or _shared(source, unit, any_event, ref)
+    found: dict[str, tuple[int, int]] = {}
+    for share in parts if ranks else ():
+        rows = share.query(
+            f"{_unit(spec, share, arms)} select e.rank, "
+            "count(distinct e.id) filter (u.id is null) as nobody, count(distinct e.id) "
+            f"filter (u.id is not null and ({kind_of(spec, share)}) is null) as before "
+            f"from ({happened(spec, share, ranks)}) e left join unit u on e.id = u.id "
+            "group by e.rank",
+            t=spec.data.events[survival.waits_for].table,
+        )
+        for row in rows:
+            nobody, before = found.get(names[row["rank"]], (0, 0))
+            found[names[row["rank"]]] = nobody + int(row["nobody"]), before + int(row["before"])
+    return found
 
 
-def _shared(source: Source, unit: str, events: str, ref: str) -> bool:
-    """Whether any unit has any of the events, whenever."""
-    found = f"{unit} select 1 as found from ({events}) e join unit u on e.id = u.id limit 1"
-    return bool(source.query(found, t=ref))
-
-
-def _several(spec: Spec, source: Source) -> dict[str, int]:
+def _several(spec: Spec, parts: Sequence[Source]) -> dict[str, int]:
     """Units with two levels or more, by column of `by` that is read from their first event.
 
     Levels are those that are used, with the file's bins; a missing one does not count. What is a
     covariate only describes the event, and may well differ between two of them.
     """
     survival = checked(spec)
-    columns = [c for c in split_columns(spec, source)[1] if c in survival.by]
+    columns = [c for c in split_columns(spec, parts[0])[1] if c in survival.by]
     if survival.first is None or not columns:
         return {}
-    events = events_of(spec, source, survival.first, columns=columns)
-    levels = [
-        f"nullif({level(spec, source, c, quoted(f'c {i}'))}::varchar, '{MISSING_LEVEL}')"
-        for i, c in enumerate(columns)
-    ]
-    differ = ", ".join(f"count(distinct {text}) > 1 as d{i}" for i, text in enumerate(levels))
-    sums = ", ".join(f"count(*) filter (d{i}) as n{i}" for i in range(len(columns)))
-    (row,) = source.query(
-        f"select {sums} from (select {differ} from ({events}) group by id)",
-        t=spec.data.events[survival.first].table,
-    )
-    return {c: int(row[f"n{i}"]) for i, c in enumerate(columns)}
+    found = dict.fromkeys(columns, 0)
+    for share in parts:
+        events = events_of(spec, share, survival.first, columns=columns)
+        levels = [
+            f"nullif({level(spec, share, c, quoted(f'c {i}'))}::varchar, '{MISSING_LEVEL}')"
+            for i, c in enumerate(columns)
+        ]
+        differ = ", ".join(f"count(distinct {text}) > 1 as d{i}" for i, text in enumerate(levels))
+        sums = ", ".join(f"count(*) filter (d{i}) as n{i}" for i in range(len(columns)))
+        (row,) = share.query(
+            f"select {sums} from (select {differ} from ({events}) group by id)",
+            t=spec.data.events[survival.first].table,
+        )
+        for i, c in enumerate(columns):
+            found[c] += int(row[f"n{i}"])
+    return found

@@ -107,7 +107,7 @@ class Checker:
         self._stop()
         self._arms(look.by_arm, look.rows)
         self._units(ref, look)
-        self.checks += doubts(self.spec, self.source, ref, known, self.arms, columns)
+        self.checks += doubts(self.spec, self.source, ref, look, columns)
         checks, fatal = check_clusters(self.spec, self.source, ref, look)
         self.checks += checks
         self.fatal += fatal

@@ -13,6 +13,7 @@ from retention_lab.data.followed import (
     look_at_rows,
     repeated,
 )
+from retention_lab.data.passes import passes
 from retention_lab.data.relations import (
     checked,
     column_kind,
@@ -26,7 +27,7 @@ from retention_lab.experiment.checks import Input
 from retention_lab.experiment.cohort_columns import CohortColumns
 from retention_lab.experiment.covariates import Check
 from retention_lab.experiment.sections import EXPOSURE
-from retention_lab.experiment.spec import Events, Spec
+from retention_lab.experiment.spec import Events, Spec, hours
 
 MOST_LEVELS = 200  # of a column in `by`
 MOST_TEXTS = 50  # levels of a covariate that is text
@@ -38,12 +39,16 @@ GAP = 7  # days without events before as_of, from which on as_of looks wrong
 class Cohort:
     """What the plan found: units with an origin, and by code what was left out, or is odd.
 
-    A code may name its table or column after a stroke: ``rows_without_unit/orders``.
+    A code may name its table or column after a stroke: ``rows_without_unit/orders``. `passes` is
+    in how many shares of customers the tables are to be reduced. `tables` counts the rows of each
+    table, its customers, and its rows without one, before any condition: ``table_rows/o.parquet``.
     """
 
     units: int
     notes: Mapping[str, int]
     arms: tuple[str, ...] = ()  # of saved life tables
+    passes: int = 1
+    tables: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 class CohortChecker:
@@ -56,6 +61,8 @@ class CohortChecker:
         self.checks: list[Check] = []
         self.fatal: list[str] = []
         self.notes: dict[str, int] = {}
+        self.tables: dict[str, int] = {}
+        self.customers, self.events = 0, 0  # of all tables, the most and the sum
 
     def run(self) -> Cohort:
         """Look at every table that the section reads; raises PlanError."""
@@ -136,6 +143,8 @@ class CohortChecker:
             self.fatal.append(f"{ref} has no rows")
             return look
         rows = f"{look.rows:,} rows of {ref}"
+        sizes = {"rows": look.rows, "customers": look.everyone, "without_unit": look.bare}
+        self.tables |= {f"table_{what}/{ref}": n for what, n in sizes.items() if n}
         self._left_out(
             f"rows_without_unit/{name}", look.without_unit,
             f"{name}: {look.without_unit:,} of {rows} without {unit!r} are left out",
@@ -152,8 +161,10 @@ class CohortChecker:
             f"rows_after_as_of/{name}", look.later,
             f"{name}: {look.later:,} of {rows} after as_of ({self.data.as_of}) are left out",
         )  # fmt: skip
+        self.customers = max(self.customers, look.units)
         if look.events is not None:
             of = f"{counted(look.events, 'event')} of {counted(look.units, 'customer')}"
+            self.events += look.events
             self._note("events", f"{name}: {of} until {self.data.as_of} in {ref}")
         if not look.units and (events is None or name in (self.survival.first, None)):
             self.fatal.append(
@@ -162,7 +173,8 @@ class CohortChecker:
         return look
 
     def _units(self) -> Cohort:
-        look = look_at_cohorts(self.spec, self.source, self.arms)
+        count = passes(self.customers, self.events)
+        look = look_at_cohorts(self.spec, self.source, self.arms, count)
         if not look.units:
             raise PlanError(f"survival.origin: nobody has an origin until {self.data.as_of}")
         text = f"{counted(look.units, 'customer')} in {counted(look.cohorts, 'cohort')} by "
@@ -172,7 +184,7 @@ class CohortChecker:
         self._patterns(look)
         self._follow_up(look)
         self._stop()
-        return Cohort(look.units, self.notes)
+        return Cohort(look.units, self.notes, passes=count, tables=self.tables)
 
     def _odd(self, look: UnitsLook) -> None:
         for event, (nobody, before) in look.strays.items():
@@ -182,8 +194,8 @@ class CohortChecker:
             )  # fmt: skip
             self._left_out(
                 f"before_origin/{event}", before,
-                f"{event}: {counted(before, 'customer')} with some before the origin: these are "
-                "left out",
+                f"{event}: {counted(before, 'customer')} with some before the origin: these do "
+                "not count",
             )  # fmt: skip
         for column, several in look.several.items():
             self._left_out(
@@ -229,6 +241,11 @@ class CohortChecker:
         if longest < self.survival.days:
             text = f"no customer has been followed for {self.survival.horizon} by {self.data.as_of}"
             self._note("horizon", f"{text}; the longest is {counted(longest, 'day')}")
+        tau = hours(self.survival.tau) // 24 if self.survival.tau is not None else 0
+        if tau > longest:
+            text = f"survival.tau: no customer has been followed for {self.survival.tau} by "
+            text += f"{self.data.as_of}; the largest tau that can be had is {longest}d"
+            self._note("tau", text, ok=False)
         if not look.some:
             event = self.survival.waits_for
             if not look.shared:

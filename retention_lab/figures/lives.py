@@ -26,7 +26,7 @@ from retention_lab.figures.groups import Shown, came, groups_of, has_competing
 from retention_lab.figures.style import FONT, MUTED, SMALL, ems, fit, new_axes, theme
 from retention_lab.results import Results, Row
 from retention_lab.texts import say
-from retention_lab.texts.lives import bounds, cause_label, deed, event_of, split_label
+from retention_lab.texts.lives import bounds, cause_label, deed_first, event_of, split_label
 from retention_lab.texts.numbers import DASH, NBSP, measure, number
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def survival_plot(
     the survival, or where the file names competing events the share that had this one first.
     Without `ax`, a new pyplot figure is made.
     """
-    words = {"deed": deed(spec, language), "segment": split_label(spec, segment, language)}
+    words = {"deed": deed_first(spec, language), "segment": split_label(spec, segment, language)}
     first, estimand = (
         ("_first", "cumulative_incidence") if has_competing(spec) else ("", "survival")
     )
@@ -129,7 +129,7 @@ def _curves(
                 ends = [(_end(g, curve), g.label, g.colour) for g in groups]
                 end_labels(axes, chart, ends)
             if estimand != "mean_cumulative":
-                y = _at_risk(axes, chart, groups, ticks, y, language)
+                y = _at_risk(axes, chart, groups, ticks, y, language, spec.privacy.min_cell)
         axes.set_ylim(y + 0.1, 0)
     return axes if ax is not None else fit(axes)
 
@@ -200,6 +200,7 @@ def _at_risk(
     ticks: Sequence[int],
     y: float,
     language: str,
+    least: int,
 ) -> float:
     """Customers who are still observed and have not had the event, by group and day.
 
@@ -220,7 +221,7 @@ def _at_risk(
                 y += 0.85
         for day in ticks:
             style: dict[str, Any] = {"ha": "center", "fontsize": SMALL, "gid": "tick"}
-            text = _n_at(group, day)
+            text = _n_at(group, day, least)
             half = ems(text) * SMALL / FONT / EMS / 2
             x = min(max(chart.x(day), 0.065), chart.right + 0.01 - half)
             write(ax, x, y + 0.45, text, **style)
@@ -228,9 +229,11 @@ def _at_risk(
     return y + 0.2
 
 
-def _n_at(group: Shown, day: int) -> str:
-    """Customers at risk on `day`: those just before the first event from then on."""
+def _n_at(group: Shown, day: int, least: int) -> str:
+    """Customers at risk on `day`: those just before the first event from then on, if `least`."""
     if day == 0 and group.size is not None:
         return number(group.size, 0)
     later = [r.n for r in group.rows if bounds(r.at)[1] >= day]
-    return number(later[0], 0) if later else DASH
+    if not later:
+        return DASH
+    return f"<{least}" if later[0] is None else number(later[0], 0)

@@ -33,10 +33,13 @@ from retention_lab.texts.numbers import DASH, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+HIDDEN = ("suppressed", "covered")  # codes of cells that are hatched
 TERMS = ("bracket", "n_day", "unbounded", "rolling")
 MOST_AGES, MOST_LINES = 12, 40
 FIRST, ROOMY = 0.335, 0.42  # where the cells start, in parts of the width; of few ages
 FEW_AGES = 9
+SIZES = 0.1  # of the width, for the number of customers
+MOST_FIRST = 0.42  # of the width, for a group's name and its number of customers
 LIGHT, DARK = (0xEA, 0xF2, 0xF9), (0x08, 0x45, 0x7E)  # one hue: the empty and the full end
 HEIGHT = 1.25  # lines of text that a cell is high
 STRIPE = 9  # pixels between two lines of the hatching
@@ -129,7 +132,10 @@ def _grid(
     sizes: Mapping[str, int],
     language: str,
 ) -> float:
+    names = (level_label(spec, name, language) for name, _ in found.lines if name is not None)
+    longest = max((ems(name) * SMALL / FONT / EMS for name in names), default=0.0)
     first = FIRST if len(found.ages) > FEW_AGES else ROOMY
+    first = max(first, min(longest + SIZES, MOST_FIRST))
     width = (1 - first) / max(len(found.ages), 5)
     high = max(
         (r.estimate for _, cells in found.lines for r in cells.values() if r.estimate is not None),
@@ -156,7 +162,7 @@ def _grid(
         size = sizes.get(name or "")
         n = DASH if size is None else number(size, 0)
         weight: dict[str, Any] = {"weight": "bold"} if name is None else {}
-        text = shortened(label, first - 0.1)
+        text = shortened(label, first - SIZES)
         write(ax, 0, y + HEIGHT / 2, text, fontsize=SMALL, **weight)
         write(ax, first - 0.015, y + HEIGHT / 2, n, ha="right", **style)
         for i, age in enumerate(found.ages):
@@ -173,7 +179,7 @@ def _grid(
                 text = number(100 * r.estimate, 0 if high >= 0.1 else 1)
                 small: dict[str, Any] = {"ha": "center", "color": colour, "fontsize": SMALL}
                 write(ax, middle, y + HEIGHT / 2, text, **small)
-            elif note_code(r.note) == "suppressed":
+            elif note_code(r.note) in HIDDEN:
                 hidden = True
                 boxes.append((box, "#F1F3F6"))
                 stripes += hatching(x, y, width)
@@ -193,7 +199,7 @@ def _notes(ax: Axes, y: float, found: Triangle, spec: Spec, hidden: bool, langua
     if hidden:
         said.append(say(language, "figure.triangle_hatched", n=spec.privacy.min_cell))
     cells = [r for _, line in found.lines for r in line.values() if r.estimate is not None]
-    said += dict.fromkeys(note_text(r.note, language) for r in cells if r.note)
+    said += dict.fromkeys(note_text(r.note, language, own=False) for r in cells if r.note)
     if found.hidden_ages:
         said.append(say(language, "figure.triangle_ages", n=len(found.ages)))
     if found.hidden_lines:

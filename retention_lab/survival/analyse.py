@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from retention_lab.data.activity import LATE
 from retention_lab.data.cohorts import Cohorts
@@ -18,7 +19,7 @@ from retention_lab.survival.curve_rows import Asked, compared, group_rows, group
 from retention_lab.survival.intervals import critical
 from retention_lab.survival.model_rows import Fitted, fitted, model_rows, refused
 from retention_lab.survival.return_rows import repeat_rows, retention_rows, revenue_rows
-from retention_lab.survival.views import Group, Small, among, pooled, small_levels, views
+from retention_lab.survival.views import OTHER, Group, Small, among, pooled, small_levels, views
 
 RATIOS = (
     "log_hazard_ratio",
@@ -30,6 +31,7 @@ HOLM_FINDS_MORE = (
     "holm_finds_more: the test rejects after Holm's correction, the interval, which holds together "
     "with those of the other comparisons, does not exclude no difference"
 )
+POOLED = "pooled"
 OTHER_ROWS = "rows_not_counted"  # by the file's own `where`: nothing that is missing
 
 
@@ -75,12 +77,12 @@ def analyse_cohorts(plan: Plan, cohorts: Cohorts, model: Fitted | None = None) -
     arm = spec.design.arm if spec.design is not None else None
     life, small = _pooled(plan, cohorts)
     seen = views(plan, life)
-    rows = [*_left_out(asked, cohorts), *group_rows(asked, Group(life))]
+    rows = [*_left_out(asked, plan, cohorts), *group_rows(asked, Group(life))]
     if life.size < spec.privacy.min_cell:
         return Results.of(rows)
     for view in seen:
         for group in view.groups:
-            rows += group_rows(asked, group)
+            rows += _named(group_rows(asked, group), small.get(view.key, frozenset()))
     strata = [k for k in spec.survival.by if k in life.keys]
     for view in seen:
         rows += compared(asked, view)
@@ -127,7 +129,19 @@ def _pooled(plan: Plan, cohorts: Cohorts) -> tuple[LifeTable, Small]:
     return pooled(cohorts.life, small), small
 
 
-def _left_out(asked: Asked, cohorts: Cohorts) -> Iterator[Row]:
+def _named(rows: Iterable[Row], small: Collection[Any]) -> Iterator[Row]:
+    """The rows of a group; where it is that of pooled levels, its size says which these are."""
+    for r in rows:
+        if r.estimand == "customers" and r.level == OTHER and small and r.note is None:
+            names = sorted("(missing)" if v is None else str(v) for v in small)
+            note = f"{POOLED}: {len(names)} groups count as one: {'; '.join(names)}"
+            r = dataclasses.replace(r, note=note)
+        yield r
+
+
+def _left_out(asked: Asked, plan: Plan, cohorts: Cohorts) -> Iterator[Row]:
+    for code, count in (plan.cohort.tables if plan.cohort is not None else {}).items():
+        yield asked.row("left_out", term=code, estimate=float(count), n=count)
     for code, count in cohorts.life.notes.items():
         if code.startswith(OTHER_ROWS):
             continue

@@ -18,7 +18,14 @@ from retention_lab.survival.gray import gray
 from retention_lab.survival.intervals import Estimate, wilson
 from retention_lab.survival.logrank import GroupTest, logrank
 from retention_lab.survival.steps import Steps, steps
-from retention_lab.survival.views import Group, Span, View, at_risk_on, span
+from retention_lab.survival.views import (
+    Group,
+    Span,
+    View,
+    at_risk_on,
+    followed_on,
+    span,
+)
 
 MILESTONES = (30, 60, 90, 180, 365)
 QUANTILES = (0.25, 0.5, 0.75)
@@ -28,6 +35,9 @@ KM = "Kaplan-Meier, log-log interval"
 AREA = "area under Kaplan-Meier"
 WILSON = "events per customer at risk and day, Wilson interval"
 NOTHING_YET = "no_event_yet: in one of the groups nothing has happened, so there is no error"
+NOBODY_YET = "no_event_so_far: the interval is that of a count of none"
+NOBODY_LIMIT = "; of a count of none Clopper-Pearson's"
+COVERED = "covered: hidden so that a small group beside it cannot be worked out"
 INCIDENCE = "Aalen-Johansen, log-log interval"
 CENSORED = ", competing events censored"
 NOT_SEEN = "not_seen_from_origin: customers were followed from day {day} on only"
@@ -67,6 +77,12 @@ class Asked:
     @property
     def suppressed(self) -> str:
         return f"suppressed: fewer than {self.min_cell} customers"
+
+    def ended(self, days: Span) -> str:
+        """Why a curve is not told beyond `days`."""
+        if days.covered:
+            return COVERED
+        return f"few_left: fewer than {self.min_cell} customers are followed for so long"
 
     def km(self, method: str) -> str:
         """`method`, with what Kaplan and Meier's curve makes of competing events."""
@@ -112,8 +128,10 @@ def group_rows(asked: Asked, group: Group) -> Iterator[Row]:
 
 def span_of(asked: Asked, group: Group) -> Span:
     """The days of a group's curve."""
-    at_risk = at_risk_on(group.life, np.arange(asked.start, asked.horizon + 2))
-    return span(at_risk, asked.start, asked.min_cell, group.hidden)
+    days = np.arange(asked.start, asked.horizon + 2)
+    followed = followed_on(group.life, days)
+    at_risk = at_risk_on(group.life, days)
+    return span(at_risk, asked.start, asked.min_cell, group.hidden, followed)
 
 
 def _late(asked: Asked, group: Group, days: Span, n: int) -> Iterator[Row]:
@@ -163,7 +181,7 @@ def _days(asked: Asked, group: Group, found: Steps, cause: int, seen: Span) -> n
     own = found.time[found.happened(cause) > 0]
     days = np.union1d(own, np.array(asked.days, np.float64))
     days = days[(days <= min(asked.horizon, seen.last))]
-    days = days[at_risk_on(group.life, days.astype(np.int64)) >= asked.min_cell]
+    days = days[followed_on(group.life, days.astype(np.int64)) >= asked.min_cell]
     return days[[int(d) not in group.hidden for d in days]]
 
 
@@ -174,6 +192,7 @@ def _up_to(found: Steps, last: float) -> Steps:
 
 
 def _points(asked: Asked, estimand: str, points: Points, here: dict[str, Any]) -> Iterator[Row]:
+    none = 1.0 if estimand == "survival" else 0.0  # what it is where nothing has happened
     for i, day in enumerate(points.time):
         numbers = {
             "estimate": _number(points.estimate[i]),
@@ -181,8 +200,24 @@ def _points(asked: Asked, estimand: str, points: Points, here: dict[str, Any]) -
             "ci_low": _number(points.low[i]),
             "ci_high": _number(points.high[i]),
         }
-        n = int(points.at_risk[i])
-        yield asked.row(estimand, at=f"{day:g}", n=n, **numbers, note=points.notes[i], **here)
+        at_risk, note, said = int(points.at_risk[i]), points.notes[i], here
+        n = at_risk if at_risk >= asked.min_cell else None
+        if points.estimate[i] == none and at_risk:
+            numbers |= _nobody_yet(at_risk, none, asked.alpha)
+            note, said = NOBODY_YET, {**here, "method": f"{here['method']}{NOBODY_LIMIT}"}
+        yield asked.row(estimand, at=f"{day:g}", n=n, **numbers, note=note, **said)
+
+
+def _nobody_yet(n: int, none: float, alpha: float) -> dict[str, float | None]:
+    """The interval where none of the `n` who were followed for so long has had the event.
+
+    Greenwood's error is 0 there, which is no interval. That of a count of 0 in n is: with the share
+    1 - (alpha / 2) ^ (1 / n) a count of 0 has the chance alpha / 2. Source: Clopper and Pearson
+    (1934), Biometrika 26(4), 404-413.
+    """
+    limit = 1.0 - (alpha / 2.0) ** (1.0 / n)
+    low, high = (1.0 - limit, 1.0) if none else (0.0, limit)
+    return {"std_error": None, "ci_low": low, "ci_high": high}
 
 
 def _quantiles(asked: Asked, found: Steps, days: Span, group: Group, n: int) -> Iterator[Row]:
@@ -195,7 +230,7 @@ def _quantiles(asked: Asked, found: Steps, days: Span, group: Group, n: int) -> 
         curve = curves.Curve(found, *parts, share.kind, asked.alpha)
     at = curve.quantiles(QUANTILES)
     short = days.last < asked.horizon
-    none = asked.suppressed if short else "not_reached: fewer had the event by the horizon"
+    none = asked.ended(days) if short else "not_reached: fewer had the event by the horizon"
     for p, time, low, high in zip(at.p, at.time, at.low, at.high, strict=True):
         where: dict[str, Any] = {**group.place, "n": n, "method": _quantile_method(asked)}
         where["term"] = f"{p:g}"
@@ -218,15 +253,18 @@ def _hazard(asked: Asked, found: Steps, group: Group) -> Iterator[Row]:
     width = 1 if asked.horizon <= BINS else 7
     every = np.arange(asked.start, asked.horizon + 1)
     begin = every[::width]
+    if len(begin) > 1 and asked.horizon - begin[-1] + 1 < width / 2:
+        begin = begin[:-1]  # a rest of a few days belongs to the span before it
+    end = np.append(begin[1:] - 1, asked.horizon)
     at_risk = at_risk_on(group.life, every)
     before = np.append(0, np.cumsum(found.happened(1)))
     until = before[np.searchsorted(found.time, np.append(begin, asked.horizon + 1))]
     events, days = np.diff(until), np.add.reduceat(at_risk, begin - asked.start)
-    few = (at_risk < asked.min_cell) | np.isin(every, list(group.hidden))
+    few = (at_risk < asked.min_cell) | np.isin(every, list(group.waiting))
     few = np.logical_or.reduceat(few, begin - asked.start)
     low, high = wilson(events, days, asked.alpha)
     for i in np.flatnonzero(~few):
-        first, last = int(begin[i]), min(int(begin[i]) + width - 1, asked.horizon)
+        first, last = int(begin[i]), int(end[i])
         numbers = {
             "estimate": float(events[i] / days[i]),
             "ci_low": float(low[i]),
@@ -239,7 +277,7 @@ def _hazard(asked: Asked, found: Steps, group: Group) -> Iterator[Row]:
 
 def _mean(asked: Asked, found: Steps, days: Span, group: Group) -> Row:
     n, where = group.life.size, {"at": str(asked.tau), "method": asked.km(AREA), **group.place}
-    none = _no_mean(asked, rmst.largest_tau({"": found}), days.last)
+    none = _no_mean(asked, rmst.largest_tau({"": found}), days)
     if none is not None:
         return asked.row("rmst", n=n, note=none, **where)
     return asked.row("rmst", n=n, **_numbers(rmst.rmst(found, asked.tau, asked.alpha)), **where)
@@ -255,11 +293,12 @@ def _against(asked: Asked, group: Group, reference: Group, one: Steps, two: Step
         return
     hidden, last = group.hidden | reference.hidden, min(s.last for s in spans)
     seen = [d for d in asked.days if d not in hidden and d <= last]
-    days = [d for d in seen if _enough(asked, d, one, two)]
+    days = [d for d in seen if _enough(asked, d, group, reference)]
     if asked.competes:
         yield from _incidences(asked, group.life.causes, days, (one, two), where)
     at = {"at": str(asked.tau), "method": asked.km(AREA)}
-    none = _no_mean(asked, rmst.largest_tau({"one": one, "two": two}), last)
+    shorter = min(spans, key=lambda s: s.last)
+    none = _no_mean(asked, rmst.largest_tau({"one": one, "two": two}), shorter)
     if none is not None:
         for estimand in ("rmst_difference", "rmst_ratio"):
             yield asked.row(estimand, note=none, **at, **where)
@@ -323,8 +362,8 @@ def sound(found: Estimate, one: float | None, two: float | None) -> Estimate:
     return Estimate(found.estimate, note=NOTHING_YET)
 
 
-def _enough(asked: Asked, day: int, *groups: Steps) -> bool:
-    return all(g.at_risk_at([day])[0] >= asked.min_cell for g in groups)
+def _enough(asked: Asked, day: int, *groups: Group) -> bool:
+    return all(followed_on(g.life, np.array([day]))[0] >= asked.min_cell for g in groups)
 
 
 def _test(
@@ -335,14 +374,14 @@ def _test(
     return asked.row(estimand, **value, term=term, method=said, **place)
 
 
-def _no_mean(asked: Asked, limit: float, last: float) -> str | None:
-    """Why there is no mean up to tau, where follow-up ends at `limit` and is shown up to `last`."""
+def _no_mean(asked: Asked, limit: float, days: Span) -> str | None:
+    """Why there is no mean up to tau, where follow-up ends at `limit` and is shown for `days`."""
     if asked.tau > limit:
         return (
             f"tau_beyond_follow_up: nobody was seen for {asked.tau} days; "
-            f"the largest tau that can be had is {min(limit, last):g}"
+            f"the largest tau that can be had is {min(limit, days.last):g}"
         )
-    return asked.suppressed if asked.tau > last else None
+    return asked.ended(days) if asked.tau > days.last else None
 
 
 def _numbers(e: Estimate) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from retention_lab.experiment.sections import COHORT
 from retention_lab.results import Reason, Results, Row, Verdict
 from retention_lab.survival.analyse import asked_of
 from retention_lab.survival.curve_rows import NOT_SEEN, Asked
+from retention_lab.survival.views import OTHER
 
 LAST = 90  # days: the last milestone up to here is told, where the file fixes no day
 EARLY = 30  # days: most of those who come back at all do so by then
@@ -80,11 +81,12 @@ def _groups(results: Results, asked: Asked, last: int) -> Iterator[Reason]:
     rows = _gaps(results, asked)
     for key in dict.fromkeys(r.segment for r in rows if r.segment not in (None, COHORT)):
         own = [r for r in rows if r.segment == key and _p(r) is not None]
+        own = [r for r in own if OTHER not in (r.level, r.baseline)] or own
         day = max((d for d in (int(r.at or 0) for r in own) if d <= last), default=None)
         if day is None:
             continue
         known = [r for r in own if r.at == str(day)]
-        row = min(known, key=lambda r: (_p(r), r.level))
+        row = min(known, key=lambda r: (_p(r), r.p_value, r.level))
         numbers = {
             "segment": key,
             "level": row.level,

@@ -49,7 +49,8 @@ SCORE = "score test of a change with time (km)"
 class Fitted:
     """A fitted Cox model, the rows it was fitted to, its covariates, and days to predict for.
 
-    `min_cell` is how many customers of every group have to be at risk on a day to predict for.
+    `min_cell` is how many customers have to be at risk on a day to predict for, and how many every
+    level of a covariate has to have.
     """
 
     fit: CoxFit
@@ -60,30 +61,34 @@ class Fitted:
 
     @property
     def model(self) -> CoxModel | None:
-        """What predictions on `days` need, up to the last one on which every group is large enough.
+        """What predictions on `days` need, up to the last one with enough customers at risk.
 
-        Groups are the levels of each covariate, and all customers. None where the fit has no
-        estimate.
+        A prediction for a level rests on everyone's baseline and on all the customers of that
+        level, not on those who still wait on the day, so that a level with few of these ends
+        nothing. None, and so nothing to serve, where no number could be predicted: the fit has no
+        estimate, a level has fewer than `min_cell` customers, or nobody is followed to any day.
         """
         known = len(self.fit.coef) > 0 and bool(np.isfinite(self.fit.coef).all())
-        if not known:
+        if not known or self._fewest() < self.min_cell:
             return None
-        enough = [day for day in self.days if self._fewest(day) >= self.min_cell]
-        last = max(enough, default=-1)
-        return CoxModel.of(self.fit, self.data, [day for day in self.days if day <= last])
+        days = [day for day in self.days if self._at_risk(day) >= self.min_cell]
+        return CoxModel.of(self.fit, self.data, days) if days else None
 
-    def _fewest(self, day: float) -> int:
-        """Customers at risk on `day` in the group that has the fewest."""
+    def _at_risk(self, day: float) -> int:
         data = self.data
-        n = np.where((data.start < day) & (data.stop >= day), data.n, 0)
-        found = [int(n.sum())]
+        return int(data.n[(data.start < day) & (data.stop >= day)].sum())
+
+    def _fewest(self) -> int:
+        """Customers of the level that has the fewest."""
+        data = self.data
+        found = [data.size]
         place = {name: i for i, name in enumerate(data.names)}
         for coding in data.coding:
             if coding.reference is None:
                 continue
             columns = data.x[:, [place[c] for c in coding.names]] == 1.0
-            found += (n @ columns).tolist()
-            found.append(int(n[~columns.any(axis=1)].sum()))
+            found += (data.n @ columns).tolist()
+            found.append(int(data.n[~columns.any(axis=1)].sum()))
         return int(min(found))
 
 
@@ -198,8 +203,8 @@ def _by_period(asked: Asked, model: Fitted) -> Iterator[Row]:
 def _first_events(plan: Plan, life: LifeTable, model: Fitted) -> tuple[SurvivalData, RiskSets]:
     """The rows of Fine and Gray's model, and its risk sets. Raises as `subdistribution` does."""
     others = [c for c in life.causes if c != EVENT]
-    same = {"event": EVENT, "competing": others, "references": references_of(plan, life)}
-    data = design(life, model.covariates, **same)
+    references = references_of(plan, life)
+    data = design(life, model.covariates, event=EVENT, competing=others, references=references)
     return data, subdistribution(data)
 
 

@@ -14,7 +14,7 @@ from retention_lab.data.moments import Moments
 from retention_lab.data.repeats import Repeats
 from retention_lab.experiment.sections import COHORT
 from retention_lab.results import Row
-from retention_lab.survival.curve_rows import NOT_SEEN, NOTHING_YET, Asked
+from retention_lab.survival.curve_rows import COVERED, NOT_SEEN, NOTHING_YET, Asked
 from retention_lab.survival.rates import rates
 from retention_lab.survival.recurrent import Process, Value, mean_cumulative, process
 from retention_lab.survival.recurrent_groups import differences, equal_means
@@ -119,12 +119,16 @@ def _test(
     place = {"segment": view.groups[0].segment and view.key, "baseline": reference.name}
     days = [d for d in asked.days if all(d in seen[name] for name in held)]
     if not days:
-        return asked.row("equal_means", at=str(asked.tau), note=asked.suppressed, **place)
+        return asked.row("equal_means", at=str(asked.tau), note=_few_left(asked), **place)
     day = asked.tau if asked.tau in days else days[-1]
     test = equal_means(held, day)
     said = {"at": str(day), "note": test.note, "method": f"{MEAN}, {test.df} df"}
     value = {"estimate": test.statistic, "p_value": test.p_value}
     return asked.row("equal_means", **value, **said, **place)
+
+
+def _few_left(asked: Asked) -> str:
+    return asked.ended(Span(asked.start, 0.0))
 
 
 def _span(asked: Asked, p: Process) -> Span:
@@ -189,7 +193,7 @@ def retention_rows(
             if term == "unbounded" and (view is None or view.key != COHORT):
                 continue
             if view is None:
-                yield from _pooled(asked, average(triangle), term)
+                yield from _pooled(asked, average(triangle), term, int(triangle.size.sum()))
             else:
                 yield from _cells(asked, triangle, term, view)
 
@@ -204,15 +208,22 @@ def _cells(asked: Asked, triangle: Triangle, term: str, view: View) -> Iterator[
         place: Place = {"segment": key, "level": str(cell.levels[0]), "term": term}
         place |= {"at": _age(term, cell.begin, cell.end), "method": f"{term}, Wilson interval"}
         if cell.matured and not may:
-            note = f"suppressed: fewer than {asked.min_cell} customers"
-            yield asked.row("retention", note=note, **place)
+            few = cell.matured < asked.min_cell
+            yield asked.row("retention", note=asked.suppressed if few else COVERED, **place)
             continue
         why = FOLLOW_UP if term == "unbounded" and cell.share is not None else cell.note
-        ends = {"ci_low": cell.low, "ci_high": cell.high, "n": cell.matured, "note": why}
+        n = _told(asked, cell.matured, cell.size)
+        ends = {"ci_low": cell.low, "ci_high": cell.high, "n": n, "note": why}
         yield asked.row("retention", estimate=cell.share, **ends, **place)
 
 
-def _pooled(asked: Asked, found: Average, term: str) -> Iterator[Row]:
+def _told(asked: Asked, matured: int, size: int) -> int | None:
+    """The matured customers, unless those who are not are few: both together would tell of them."""
+    return None if 0 < size - matured < asked.min_cell else matured
+
+
+def _pooled(asked: Asked, found: Average, term: str, size: int) -> Iterator[Row]:
+    """Everyone's retention, of `size` customers."""
     for i in range(len(found.begin)):
         n = int(found.matured[i])
         at = _age(term, float(found.begin[i]), float(found.end[i]))
@@ -220,8 +231,7 @@ def _pooled(asked: Asked, found: Average, term: str) -> Iterator[Row]:
         if n == 0:
             yield asked.row("retention", note=f"immature: nobody has reached day {at}", **place)
         elif n < asked.min_cell:
-            note = f"suppressed: fewer than {asked.min_cell} customers"
-            yield asked.row("retention", note=note, **place)
+            yield asked.row("retention", note=asked.suppressed, **place)
         else:
             numbers = {
                 "estimate": _number(found.share[i]),
@@ -229,7 +239,8 @@ def _pooled(asked: Asked, found: Average, term: str) -> Iterator[Row]:
                 "ci_low": _number(found.low[i]),
                 "ci_high": _number(found.high[i]),
             }
-            yield asked.row("retention", n=n, **numbers, note=found.notes[i], **place)
+            told = _told(asked, n, size)
+            yield asked.row("retention", n=told, **numbers, note=found.notes[i], **place)
 
 
 def _age(term: str, begin: float, end: float) -> str:
@@ -244,8 +255,7 @@ def revenue_rows(asked: Asked, revenue: Moments) -> Iterator[Row]:
     for found in revenue_share(revenue, asked.alpha):
         place: Place = {"at": found.levels[0], "method": "ratio of sums, delta method"}
         if found.customers < asked.min_cell:
-            note = f"suppressed: fewer than {asked.min_cell} customers"
-            yield asked.row("returning_revenue_share", note=note, **place)
+            yield asked.row("returning_revenue_share", note=asked.suppressed, **place)
             continue
         ends = {"std_error": found.std_error, "ci_low": found.low, "ci_high": found.high}
         value = {"estimate": found.share, "n": found.customers, "note": found.note}

@@ -33,8 +33,8 @@ class Served:
 
         `params` may give other `days`. Columns: ``log_hazard_ratio``, ``day_30`` and so on. The
         file knows the shares on its `days` only: between two of them it is that of the earlier one,
-        before the first 1, and nan beyond the last one on which every group had enough customers at
-        risk. Raises DataError as `CoxModel.predict` does.
+        before the first 1, and nan beyond the last one. Raises DataError as `CoxModel.predict`
+        does.
         """
         import pandas as pd
 
@@ -49,11 +49,15 @@ class Served:
 def save_model(
     path: Path, model: CoxModel, days: Sequence[int], example: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write the model's file; `example` are rows that it can answer, none of a real customer."""
+    """Write the model's file; `example` are rows that it can answer, none of a real customer.
+
+    Of `days` those are written that the model knows, so that it answers each with a number.
+    """
+    last = min(curve.end for curve in model.curves)
     content = {
         "kind": KIND,
         "loader": __name__,
-        "days": list(days),
+        "days": [day for day in days if day <= last],
         "example": [dict(row) for row in example],
         "model": model.to_dict(),
     }

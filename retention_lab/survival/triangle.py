@@ -19,7 +19,7 @@ Counts = npt.NDArray[np.int64]
 FARTHEST, HALVINGS = 40.0, 60  # standard errors between which a p-value is looked for
 
 IMMATURE = "immature: no customer has reached the end of day {day:g}"
-PARTLY = "partly_matured: {matured:,} of {size:,} customers have reached the end of day {day:g}"
+PARTLY = "partly_matured: not all of the customers have reached the end of day {day:g}"
 BEFORE = "before_origin: the window begins before the customer's first day"
 ONE_COHORT = "one_cohort: the interval is of these customers, not of cohorts"
 
@@ -88,7 +88,7 @@ class Triangle:
             return Cell(*where, note=BEFORE)
         if matured == 0:
             return Cell(*where, note=IMMATURE.format(day=reached))
-        note = PARTLY.format(matured=matured, size=size, day=reached) if matured < size else None
+        note = PARTLY.format(day=reached) if matured < size else None
         at = (cohort, age)
         bounds = (float(self.share[at]), float(self.low[at]), float(self.high[at]))
         return Cell(*where, int(self.active[at]), *bounds, note)

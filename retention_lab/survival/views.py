@@ -23,6 +23,7 @@ from retention_lab.experiment.sections import (
     PROMOTION,
     REST,
 )
+from retention_lab.survival.steps import steps
 
 if TYPE_CHECKING:
     from retention_lab.experiment.plan import Plan
@@ -37,7 +38,8 @@ Small = Mapping[str, frozenset[Any]]
 class Group:
     """Everyone, an arm, or one level of a segment, with its customers' life table.
 
-    On the days `hidden` nothing is shown of it: see `shown`.
+    On the days `hidden` no curve of it is shown, and on the days `waiting` nothing of those who
+    still wait on them: see `shown`.
     """
 
     life: LifeTable
@@ -45,6 +47,7 @@ class Group:
     segment: str | None = None
     level: str | None = None
     hidden: frozenset[int] = frozenset()
+    waiting: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str | None:
@@ -59,15 +62,17 @@ class Group:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Span:
-    """The days of a curve: from `first` on enough customers are at risk, and up to `last`.
+    """The days of a curve: from `first` on enough customers are followed, and up to `last`.
 
     `last` is inf where nobody is at risk after the last day that is shown. `late`: customers were
-    not followed from the origin, but from day `first` on only.
+    not followed from the origin, but from day `first` on only. `covered`: the curve ends where it
+    does because a small group would follow from it.
     """
 
     first: int
     last: float
     late: bool = False
+    covered: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -172,18 +177,18 @@ def views(plan: Plan, life: LifeTable) -> tuple[View, ...]:
     return tuple(v for v in found if len(v.groups) > 1 or v.key == COHORT)
 
 
-def shown(at_risk: npt.NDArray[Any], min_cell: int, lasting: bool = True) -> npt.NDArray[np.bool_]:
-    """Which of `at_risk` [groups, days] may be shown, where the sum over groups is shown.
+def shown(followed: npt.NDArray[Any], min_cell: int, lasting: bool = True) -> npt.NDArray[np.bool_]:
+    """Which of `followed` [groups, days] may be shown, where the sum over groups is shown.
 
     A number below `min_cell` is not, nor what would give it away: on each day those that are not
     shown add up to 0, or to `min_cell` or more. Where they would not, the group with the fewest of
     the others goes as well; `lasting`: from that day on, where numbers of later days would tell
     what happened on this one.
     """
-    seen = at_risk >= min_cell
-    over = np.zeros(len(at_risk), bool)
-    for day in range(at_risk.shape[1]):
-        n = at_risk[:, day]
+    seen = followed >= min_cell
+    over = np.zeros(len(followed), bool)
+    for day in range(followed.shape[1]):
+        n = followed[:, day]
         seen[:, day] &= ~over
         while 0 < n[~seen[:, day]].sum() < min_cell and seen[:, day].any():
             left = np.flatnonzero(seen[:, day])
@@ -199,10 +204,19 @@ def _covered(groups: Sequence[Group], min_cell: int) -> tuple[Group, ...]:
     days = np.arange(int(max(stops, default=0.0)) + 2)
     at_risk = np.array([at_risk_on(g.life, days) for g in groups])
     late = any((g.life.start > -np.inf).any() for g in groups)
-    seen = shown(at_risk, min_cell, lasting=not late)
+    known = at_risk if late else np.array([known_on(g.life, days) for g in groups])
+    by_group = zip(
+        groups,
+        shown(known, min_cell, lasting=not late),
+        shown(at_risk, min_cell, lasting=not late),
+        strict=True,
+    )
+
+    def off(row: npt.NDArray[np.bool_]) -> frozenset[int]:
+        return frozenset(np.flatnonzero(~row).tolist())
+
     return tuple(
-        dataclasses.replace(g, hidden=frozenset(np.flatnonzero(~row).tolist()))
-        for g, row in zip(groups, seen, strict=True)
+        dataclasses.replace(g, hidden=off(curve), waiting=off(few)) for g, curve, few in by_group
     )
 
 
@@ -213,20 +227,33 @@ def _new_only(groups: Sequence[Group], min_cell: int) -> tuple[Group, ...]:
     """
     new = tuple(g for g in groups if g.level != EXISTING)
     new = _covered(new, min_cell) if new else new
-    before = {g.level: g.hidden for g in groups}
-    return tuple(dataclasses.replace(g, hidden=g.hidden | before[g.level]) for g in new)
+    before = {g.level: g for g in groups}
+    return tuple(
+        dataclasses.replace(
+            g,
+            hidden=g.hidden | before[g.level].hidden,
+            waiting=g.waiting | before[g.level].waiting,
+        )
+        for g in new
+    )
 
 
 def span(
-    at_risk: npt.NDArray[Any], start: int, min_cell: int, hidden: Collection[int] = ()
+    at_risk: npt.NDArray[Any],
+    start: int,
+    min_cell: int,
+    hidden: Collection[int] = (),
+    followed: npt.NDArray[Any] | None = None,
 ) -> Span:
     """The days on which a curve may be told, of those at risk on days `start`, `start` + 1, ...
 
-    Numbers at risk grow with late entry only. Where `min_cell` are at risk on the first day, the
-    curve ends before the first day with fewer, or after the last that is not `hidden`. Else it
-    would begin on the first day since which there are as many, up to the day with the most.
+    `followed` are the customers on whom the curve rests on these days, as `followed_on` has them
+    (default: those at risk). They grow with late entry only. Where `min_cell` are followed on the
+    first day, the curve ends before the first day with fewer, or after the last that is not
+    `hidden`. Else it would begin on the first day since which there are as many, up to the day with
+    the most at risk.
     """
-    enough = at_risk >= min_cell
+    enough = (at_risk if followed is None else followed) >= min_cell
     if not enough.any():
         return Span(start, start - 1.0 if at_risk.any() else np.inf)
     if not enough[0]:
@@ -235,7 +262,41 @@ def span(
     until = int(np.append(np.flatnonzero(~enough), len(enough))[0])
     told = [day for day in range(start, start + until) if day not in hidden]
     last = told[-1] if told else start - 1
-    return Span(start, float(last) if at_risk[last - start + 1 :].any() else np.inf)
+    if not at_risk[last - start + 1 :].any():
+        return Span(start, np.inf)
+    return Span(start, float(last), covered=last < start + until - 1)
+
+
+def followed_on(life: LifeTable, days: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """How many customers a curve rests on by day, [days]; `life` is one group's.
+
+    Those at risk, divided by the share without any event just before: who has had the event still
+    counts, as far as they would still be observed. Without censoring it is everyone on every day.
+    An event moves the curve by one in this number, which never grows and is never more than
+    `known_on`. Where nobody is left to wait it is what it was on the last day. Where customers
+    enter late those at risk are all there is to rest on.
+    """
+    if (life.start > -np.inf).any():
+        return at_risk_on(life, days).astype(np.float64)
+    found = steps(life)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        free = np.cumprod(1.0 - found.total / found.at_risk)
+        times = found.at_risk / np.append(1.0, free)[:-1]
+    place = np.searchsorted(found.time, days, side="left")
+    ended = len(free) > 0 and free[-1] == 0.0
+    rests = np.append(times, times[-1] if ended else 0.0)[place]
+    return np.asarray(rests + 1e-9, np.float64)
+
+
+def known_on(life: LifeTable, days: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Customers with start < day who are still observed on it, or have had an event before."""
+    lost = life.cause == 0
+    found = np.zeros(len(days), np.int64)
+    for times, n, side in ((life.start, life.n, 1), (life.stop[lost], life.n[lost], -1)):
+        order = np.argsort(times)
+        before = np.append(0, np.cumsum(n[order]))
+        found += side * before[np.searchsorted(times[order], days, side="left")]
+    return found
 
 
 def at_risk_on(life: LifeTable, days: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

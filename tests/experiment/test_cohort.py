@@ -83,7 +83,7 @@ def test_what_is_left_out_is_said_and_counted(write):
         "orders: 1 of 6 rows of orders.parquet do not meet 'value > 0'",
         "orders: 1 of 6 rows of orders.parquet after as_of (2026-03-31) are left out",
         "refunds: 1 customer without an origin: left out",
-        "refunds: 1 customer with some before the origin: these are left out",
+        "refunds: 1 customer with some before the origin: these do not count",
         "1 customer with two levels or more of 'place': each counts with that of its first event",
         "1 customer with an origin before 2026-03-02: seen from that day on",
     ):

@@ -176,7 +176,7 @@ def test_of_many_groups_the_largest_are_drawn_and_that_is_said() -> None:
     rows = [r for i in range(9) for r in curve(f"M{i}", {30: 0.9}, 100 + i)]
     rows += curve("(other)", {30: 0.9}, 9999)
     ax = of(rows, survival_plot, segment="market")
-    assert "Of 10 groups, the 6 largest are drawn." in words(ax)
+    assert "Of 10 groups, the 6 largest that stand alone are drawn." in words(ax)
     assert "M8" in words(ax)
     assert {"M2", "all other groups"} & set(words(ax)) == set()
 
@@ -231,7 +231,7 @@ def test_a_triangle_is_empty_where_immature_and_hatched_where_suppressed() -> No
         "Feb 2025",
     ]
     assert {"30", "25", "10"} <= set(shown)
-    assert " ".join(shown).endswith("Hatched: hidden, fewer than 20 customers.")
+    assert " ".join(shown).endswith("Hatched: hidden, fewer than 20 customers, or beside such a group.")
     cells = [colour for colour, box in polygons(ax) if len(box) >= 4]
     assert len(cells) == 4  # three numbers and one hatched; the immature one is not there
     assert len({shade(1.0), shade(1 / 3), shade(0.25 / 0.3)} & set(cells)) == 3
@@ -239,11 +239,11 @@ def test_a_triangle_is_empty_where_immature_and_hatched_where_suppressed() -> No
 
 
 def test_what_a_note_says_of_cells_with_a_number_stands_below_them_once() -> None:
-    note = "follow_up_differs: later cohorts were seen for less long"
+    note = "follow_up_differs: later cohorts were observed for less long"
     place: dict[str, Any] = {"segment": "cohort", "term": "unbounded", "note": note}
     rows = [row("retention", 0.3, at="30", level=f"2025-0{i}", n=50, **place) for i in (1, 2)]
     said = " ".join(words(of(rows, retention_plot)))
-    assert said.count("ater cohorts were seen for less long") == 1
+    assert said.count("ater cohorts were observed for less long") == 1
     assert "All customers" not in said
 
 
@@ -254,7 +254,7 @@ def test_with_competing_events_curves_are_of_what_came_first() -> None:
     by_90 = [r for r in rows if int(r.at or 0) <= 90][-1]
     naive = words(drawn(survival_plot))
     assert f"{100 * (by_90.estimate or 0):.0f}%" in shown
-    assert "before anything" in " ".join(shown)
+    assert "before any “Refunds”" in " ".join(shown)
     assert shown != naive
     assert early(case.results, spec_of(case)) != early(cohorts().results, spec_of(cohorts()))
     promotion = words(drawn(survival_plot, case, segment="promotion"))
@@ -332,7 +332,7 @@ def test_ratios_stand_on_an_axis_of_doublings() -> None:
     ticks = {t.get_text() for t in ax.texts if t.get_gid() == "tick"}
     assert {"0.5", "1", "2"} <= ticks
     none = dataclasses.replace(rows[0], estimate=None, note="monotone: for ever")
-    assert "no finite ratio" in words(of([none], ratio_plot))
+    assert "penalised" in words(of([none], ratio_plot))
     assert times(1e9) == times(50.0)
 
 

@@ -46,6 +46,9 @@ def test_with_competing_events_groups_differ_in_what_came_first(page_of: PageOf)
     assert "先于“退款”复购" in zh
     assert "竞争事件按删失处理" in zh
     assert "before any" not in page_of(cohorts)["en"].text
+    # The first number is that of those who came back first, and is not told as any other.
+    assert re.search(r"Of 100 customers, \d+ came back before any “Refunds” within", en)
+    assert re.search(r"先于“退款”复购", zh[: zh.index("有多大把握")])
     assert "censored" not in section(page_of(cohorts)["en"], "How do groups differ?", "When is a")
 
 
@@ -80,7 +83,7 @@ def test_arms_are_compared_by_what_came_first_where_events_compete(tmp_path: Pat
     )
     assert (
         "By day 120, 45.0% of customers in “$10 coupon” and 40.0% of those in “No coupon” came "
-        "back before any “Refunds”: +5.0 points" in text
+        "back before any “refunds”: +5.0 points" in text
     )
     assert "over the whole time (Gray's test of what came first, p = 0.011)" in text
     assert "fewer of the first" not in text

@@ -23,7 +23,7 @@ from retention_lab.errors import DataError
 from retention_lab.survival.views import (
     OTHER,
     among,
-    at_risk_on,
+    known_on,
     pooled,
     reference_of,
     small_levels,
@@ -206,13 +206,13 @@ def test_no_few_customers_follow_from_what_is_shown(study_of, counts, min_cell):
     life = pooled(raw, small_levels(raw, min_cell, keep=None))
     found = {v.key: v for v in views(plan, life)}
     days = np.arange(10)
-    whole = at_risk_on(life, days)
+    whole = known_on(life, days)
     told = {}
     for key in ("promotion", "customers"):
         groups = found[key].groups if key in found else ()
         assert "existing" not in {g.level for g in groups} or key == "customers"
         for g in groups:
-            n = at_risk_on(g.life, days)
+            n = known_on(g.life, days)
             told[key, g.level] = [None if d in g.hidden else int(n[d]) for d in days]
     for d in days:
         of = {k: v[d] for k, v in told.items()}

@@ -12,6 +12,7 @@ from cohort_shop import random_shop, study
 
 import retention_lab as rl
 from retention_lab.errors import DataError
+from retention_lab.survival.model.cox import fit_cox
 from retention_lab.survival.model.predict import CoxModel
 from retention_lab.survival.model_rows import example_of
 from retention_lab.survival.served import _load_pyfunc, save_model
@@ -75,18 +76,41 @@ def test_the_file_does_not_tell_on_which_days_anybody_bought(fitted, file):
             assert len(curve[part]) == len(content["days"])
 
 
-def test_days_on_which_a_level_has_few_customers_are_not_in_the_file(fitted):
-    at_risk = [fitted._fewest(day) for day in fitted.days]
+def test_one_level_with_few_customers_left_does_not_empty_the_model(fitted):
+    """A level of which nobody is left at risk has predictions, as its ratio is known."""
+    data = fitted.data
+    at = list(data.names).index("market=FR")
+    gone = np.where(data.x[:, at] == 1, np.minimum(data.stop, 20), data.stop)
+    event = data.event & (data.stop == gone)
+    short = dataclasses.replace(data, stop=gone, event=event)
+    found = dataclasses.replace(fitted, data=short, fit=fit_cox(short, robust=True), min_cell=5)
+    assert not data.n[(gone >= 30) & (data.x[:, at] == 1)].sum()
+    served = found.model.predict(frame(fitted), [30, 60]).survival
+    assert ((served > 0) & (served < 1)).all()
+
+
+def test_days_with_few_customers_at_risk_are_not_in_the_file(fitted, tmp_path):
+    at_risk = [fitted._at_risk(day) for day in fitted.days]
     assert at_risk[0] > at_risk[1] > 0
-    for least, days in ((at_risk[1], [30, 60]), (at_risk[0], [30]), (at_risk[0] + 1, [])):
-        model = dataclasses.replace(fitted, min_cell=least).model
-        assert [c.time.tolist() for c in model.curves] == [days]
-        found = model.predict(frame(fitted), [30, 60]).survival
-        assert np.isfinite(found).tolist() == [[30 in days, 60 in days]] * 3
-    other = frame(fitted)["market"][2]
-    x = fitted.data.x[:, list(fitted.data.names).index(f"market={other}")]
-    late = fitted.data.stop >= 60
-    assert at_risk[1] <= fitted.data.n[late & (x == 1)].sum()
+    data = fitted.data.columns([list(fitted.data.names).index("age")])
+    data = dataclasses.replace(data, coding=tuple(c for c in data.coding if c.key == "age"))
+    ages = dataclasses.replace(fitted, data=data, fit=fit_cox(data))
+    for least, days in ((at_risk[1], [30, 60]), (at_risk[0], [30])):
+        found = dataclasses.replace(ages, min_cell=least)
+        assert [c.time.tolist() for c in found.model.curves] == [days]
+        save_model(tmp_path / "model.json", found.model, found.days, example_of(found))
+        served = _load_pyfunc(str(tmp_path / "model.json"))
+        answer = served.predict(pd.DataFrame({"age": [20.0, 50.0]}))
+        assert list(answer.columns) == ["log_hazard_ratio", *(f"day_{d}" for d in days)]
+        assert np.isfinite(answer.to_numpy()).all()
+    assert dataclasses.replace(ages, min_cell=at_risk[0] + 1).model is None
+
+
+def test_a_model_that_could_predict_nothing_is_not_served(fitted):
+    fewest = fitted._fewest()
+    assert dataclasses.replace(fitted, min_cell=fewest).model is not None
+    assert dataclasses.replace(fitted, min_cell=fewest + 1).model is None
+    assert dataclasses.replace(fitted, days=(4000,)).model is None
 
 
 def test_other_days_may_be_asked_for_and_those_not_seen_have_no_number(fitted, file):

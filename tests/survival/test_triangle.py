@@ -81,7 +81,7 @@ def test_customers_who_have_not_reached_the_age_are_not_in_the_denominator():
     t = tri.on_day(reduced([("a", 9, [5]), ("a", 4, [4]), ("a", 9, [])]), [5])
     cell = t.cell(0, 0)
     assert (cell.size, cell.matured, cell.active, cell.share) == (3, 2, 1, 0.5)
-    assert cell.note == "partly_matured: 2 of 3 customers have reached the end of day 5"
+    assert cell.note == "partly_matured: not all of the customers have reached the end of day 5"
 
 
 def test_intervals_are_wilsons():

@@ -16,6 +16,8 @@ from retention_lab.survival.steps import steps
 from retention_lab.survival.views import (
     OTHER,
     at_risk_on,
+    followed_on,
+    known_on,
     pooled,
     reference_of,
     shown,
@@ -97,6 +99,35 @@ def test_customers_at_risk_are_counted_on_every_day_also_where_they_enter_late(s
     assert at_risk_on(life, days).tolist() == expected.tolist()
     early = LifeTable.of(stop, np.ones(30))
     assert at_risk_on(early, days).tolist() == steps(early).at_risk_at(days).tolist()
+
+
+def test_who_has_come_back_still_counts_for_the_curve():
+    """288 customers, all observed to day 90: nearly all come back, and the curve is of all 288."""
+    stop = np.append(np.arange(280) % 25 + 1.0, np.full(8, 90.0))
+    life = LifeTable.of(stop, stop < 90)
+    days = np.arange(1, 91)
+    assert at_risk_on(life, days)[40] == 8
+    np.testing.assert_allclose(followed_on(life, days), 288.0)
+    assert known_on(life, days).tolist() == [288] * 90
+    at = span(at_risk_on(life, days), 1, 20, (), followed_on(life, days))
+    assert (at.last, at.covered) == (np.inf, False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_curve_rests_on_those_at_risk_or_more_and_on_those_known_at_most(seed):
+    rng = np.random.default_rng(seed)
+    life = LifeTable.of(rng.integers(1, 20, 50), rng.integers(0, 3, 50), causes=("a", "b"))
+    days = np.arange(1, 22)
+    at_risk, known, rests = (f(life, days) for f in (at_risk_on, known_on, followed_on))
+    assert (at_risk <= rests + 1e-6).all()
+    assert (rests <= known + 1e-6).all()
+    assert (np.diff(rests) <= 1e-6).all()
+
+
+def test_a_large_group_ends_for_a_small_one_and_says_so():
+    assert span(np.array([9, 8, 7, 6]), 1, 5, (3, 4)).covered
+    assert not span(np.array([9, 8, 3, 1]), 1, 5, ()).covered
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from retention_lab.run.view.model import Draw
 from retention_lab.run.view.record import Method
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import level_of, note_code, reason_text
-from retention_lab.texts.lives import cause_label, deed, level_label
+from retention_lab.texts.lives import OTHER, cause_label, deed_first, level_label, split_label
 from retention_lab.texts.numbers import chance, date_text, number, p_text, share
 
 MOST_SAID = 2
@@ -94,6 +94,7 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
     split = told or next(iter(splits(source)), None)
     compare = share_gaps if has_competing(source.spec) else differences
     rows = compare(source, split) if split else ()
+    rows = tuple(r for r in rows if OTHER not in (r.level, r.baseline))
     clearest = sorted(rows, key=lambda r: (not is_clear(r, source.spec), r.p_value or 0.0))
     clearest = clearest[:MOST_SAID]
     if len(rows) > MOST:
@@ -113,10 +114,14 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
 
 def _groups(source: Source, tongue: Tongue, told: str | None, rows: Sequence[Row]) -> Sequence[str]:
     """How customers won in different ways differ: in days, else in shares."""
+    known = [r for r in rows if r.p_value is not None]
+    if known and not any(is_clear(r, source.spec) for r in rows):
+        segment = split_label(source.spec, rows[0].segment, tongue.language)
+        return [tongue.say("findings.no_difference", segment=segment)]
     if has_competing(source.spec):
         return [said for r in rows if (said := share_text(source, tongue, r))]
     if rows or told is None:
-        return [difference_text(tongue, r) for r in rows]
+        return [difference_text(tongue, r, source) for r in rows]
     return shares_text(source, tongue, told)[:MOST_SAID]
 
 
@@ -155,7 +160,7 @@ def _found(source: Source, tongue: Tongue) -> tuple[str, ...]:
             part = share(float(r.term)).replace(".0%", "%")
         except ValueError:
             continue
-        words = {"share": part, "deed": deed(source.spec, tongue.language)}
+        words = {"share": part, "deed": deed_first(source.spec, tongue.language)}
         if r.estimate is None:
             if note_code(r.note) == "not_reached":
                 said.append(tongue.say("findings.quantile_not", **words))

@@ -33,19 +33,22 @@ from retention_lab.run.view.groups import (
     group_tables,
     is_clear,
     name_of,
+    none_had,
     said_of,
 )
+from retention_lab.run.view.hero import short_name
 from retention_lab.run.view.model import Draw, model_block
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import note_text
+from retention_lab.texts import note_code, note_text
 from retention_lab.texts.catalog import texts
 from retention_lab.texts.lives import (
+    OTHER,
     among_new,
     bounds,
     cause_label,
     cut_month,
     days_text,
-    deed,
+    deed_first,
     is_comeback,
     level_label,
     month_text,
@@ -57,6 +60,10 @@ from retention_lab.texts.numbers import measure, number, p_cell, share
 COHORT, PROMOTION = "cohort", "promotion"
 SEVERAL = "several_levels"
 WON = ("promotion", "acquired", "customers")  # splits that the first screen tells
+POOLED = "pooled"
+BEYOND = "tau_beyond_follow_up"
+TABLE = ("table_rows", "table_customers", "table_without_unit")
+MOST_NAMED = 8  # of the groups that count as one
 MOST_GROUPS = 200  # lines of the table of customers
 
 
@@ -108,9 +115,19 @@ def told_first(source: Source) -> str | None:
 
 
 def cohort_names(source: Source) -> tuple[str, ...]:
-    """The cohorts in the order of time."""
+    """The cohorts in the order of time, those that are pooled as well."""
     rows = [r for r in source.results.where(analysis="survival", segment=COHORT).rows if r.level]
-    return tuple(sorted({str(r.level) for r in rows if r.level != "(other)"}))
+    shown = {str(r.level) for r in rows if r.level != OTHER}
+    return tuple(sorted(shown | set(merged(source, COHORT))))
+
+
+def merged(source: Source, segment: str) -> tuple[str, ...]:
+    """The groups of a split that count as one."""
+    named = {"analysis": "survival", "estimand": "customers", "segment": segment, "level": OTHER}
+    for r in source.results.where(**named).rows:
+        if note_code(r.note) == POOLED:
+            return tuple((r.note or "").partition(": ")[2].partition(": ")[2].split("; "))
+    return ()
 
 
 def last_day(source: Source) -> int:
@@ -129,9 +146,15 @@ def _data(source: Source, tongue: Tongue) -> list[Block]:
     if len(cohorts) > 1:
         ends = [level_label(source.spec, c, tongue.language) for c in (cohorts[0], cohorts[-1])]
         words = {"n": number(len(cohorts), 0), "first": ends[0], "last": ends[1]}
-        said.append(tongue.say("findings.data_cohorts", **words))
+        few = merged(source, COHORT)
+        if few:
+            words |= {"hidden": number(len(few), 0), "other": tongue.say("lives.level.other")}
+        said.append(tongue.say(f"findings.data_cohorts{'_more' if few else ''}", **words))
     said.append(tongue.say("findings.data_ends", n=source.spec.privacy.min_cell))
+    said += _beyond(source, tongue)
+    said += _tables(source, tongue)
     said += _several(source, tongue)
+    said += _merged(source, tongue)
     lines = []
     for segment in (*splits(source), COHORT):
         label = split_label(source.spec, segment, tongue.language)
@@ -146,6 +169,51 @@ def _data(source: Source, tongue: Tongue) -> list[Block]:
         Block("", tuple(said), (table,) if lines else ()),
         Block(tongue.say("quality.out_title"), out),
     ]
+
+
+def _beyond(source: Source, tongue: Tongue) -> list[str]:
+    """That the file's tau lies beyond what anybody was followed for, and the largest one."""
+    for r in survival_rows(source.results, "rmst"):
+        if r.arm is None and note_code(r.note) == BEYOND:
+            largest = (r.note or "").rpartition(" ")[2]
+            return [tongue.say("findings.no_tau", tau=r.at, largest=largest)]
+    return []
+
+
+def _tables(source: Source, tongue: Tongue) -> list[str]:
+    """Rows and customers of each table, before the file's conditions, and rows without one."""
+    found: dict[str, dict[str, float]] = {}
+    for r in source.results.where(analysis="survival", estimand="left_out").rows:
+        code, _, of = (r.term or "").partition("/")
+        if code in TABLE:
+            found.setdefault(of, {})[code] = r.estimate or 0.0
+    said = []
+    for of, numbers in found.items():
+        rows, customers, bare = (number(numbers.get(code, 0.0), 0) for code in TABLE)
+        words = {"of": short_name(of, tongue), "rows": rows, "customers": customers, "bare": bare}
+        key = "table_bare" if TABLE[2] in numbers else "table"
+        said.append(tongue.say(f"findings.{key}", **words))
+    return said
+
+
+def _merged(source: Source, tongue: Tongue) -> list[str]:
+    """Which groups of a split, other than cohorts, count as one, and why."""
+    said = []
+    for segment in splits(source):
+        names = merged(source, segment)
+        if not names:
+            continue
+        labels = [group_label(tongue, name, segment) for name in names[:MOST_NAMED]]
+        more = "…" if len(names) > MOST_NAMED else ""
+        words = {
+            "segment": split_label(source.spec, segment, tongue.language),
+            "n": number(len(names), 0),
+            "names": tongue.say("comma").join(labels) + more,
+            "other": tongue.say("lives.level.other"),
+            "least": source.spec.privacy.min_cell,
+        }
+        said.append(tongue.say("findings.merged", **words))
+    return said
 
 
 def _several(source: Source, tongue: Tongue) -> list[str]:
@@ -165,7 +233,7 @@ def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
     said = []
     for r in source.results.where(analysis="survival", estimand="left_out").rows:
         code, _, of = (r.term or "").partition("/")
-        if code == SEVERAL:
+        if code == SEVERAL or code in TABLE:
             continue
         key = f"lives.out.{code}"
         words = {"n": number(r.estimate, 0), "of": tongue.metric(of)}
@@ -203,7 +271,7 @@ def _hazard(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
     rows = [r for r in survival_rows(source.results, "hazard") if r.estimate is not None]
     if not rows:
         return []
-    words = {"deed": deed(source.spec, tongue.language)}
+    words = {"deed": deed_first(source.spec, tongue.language)}
     said = []
     soon = early(source.results, source.spec)
     if soon is not None:
@@ -260,6 +328,8 @@ def _stayed(rows: Sequence[Row], source: Source, tongue: Tongue) -> tuple[str, .
     cohorts = [r for r in known if r.segment == COHORT and r.at == told.at]
     if len(cohorts) > 2:
         low, high = (f(cohorts, key=lambda r: r.estimate or 0.0) for f in (min, max))
+        if not high.estimate:
+            return tuple(said)
         words = {
             "low": share(low.estimate),
             "low_cohort": level_label(source.spec, low.level, tongue.language),
@@ -348,6 +418,9 @@ def _more(source: Source, tongue: Tongue, segment: str) -> list[str]:
             last[name_of(r)] = r
     said = []
     for name, r in list(last.items())[:4]:
+        if none := none_had(source, tongue, r):
+            said.append(none)
+            continue
         clear = is_clear(r, source.spec)
         shown = measure("size" if clear else "difference", "mean", r.ci_low, r.ci_high)
         up = (r.estimate or 0.0) >= 0 or not clear
@@ -369,8 +442,8 @@ def _returning(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
     """The share of revenue from returning customers, in the first and the last month."""
     rows = survival_rows(source.results, "returning_revenue_share")
     known = sorted((r for r in rows if r.estimate is not None), key=lambda r: r.at or "")
-    if not known:
-        return []
+    if not known or known[-1].estimate == 1.0:
+        return []  # nobody new any more: that all of it is from returning ones says nothing
     months = [month_text(r.at or "", tongue.language) for r in (known[0], known[-1])]
     cut = cut_month(source.spec, known[-1].at, tongue.language)
     words = {"month": cut or months[1], "share": share(known[-1].estimate)}

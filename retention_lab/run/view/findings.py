@@ -5,7 +5,7 @@ from __future__ import annotations
 from retention_lab.experiment.spec import Spec
 from retention_lab.results import Reason, Verdict
 from retention_lab.texts import say
-from retention_lab.texts.lives import deed, span_text
+from retention_lab.texts.lives import deed_first, span_text
 from retention_lab.texts.numbers import digits_of_spread, measure, number
 
 DESCRIBED = "cohorts_described"
@@ -30,7 +30,7 @@ def state_of(verdict: Verdict) -> str:
 
 def headline(verdict: Verdict, spec: Spec, language: str) -> str:
     """``Of 100 customers, 47 came back within 90 days.``"""
-    words = {"deed": deed(spec, language)}
+    words = {"deed": deed_first(spec, language)}
     reason = described(verdict)
     share = reason.numbers.get("share") if reason is not None else None
     if reason is not None and share is not None:
@@ -60,7 +60,7 @@ def short(verdict: Verdict, spec: Spec, language: str) -> str:
         "findings.short",
         share=shown.text(n["share"], language),
         day=n.get("day"),
-        deed=deed(spec, language),
+        deed=deed_first(spec, language),
         interval=span_text(spec, shown, n.get("ci_low"), n.get("ci_high"), language),
     )
 

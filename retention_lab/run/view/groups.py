@@ -22,6 +22,7 @@ from retention_lab.texts.lives import (
     OTHER,
     bounds,
     deed,
+    deed_first,
     event_of,
     level_label,
     span_text,
@@ -44,6 +45,7 @@ MOST_SAID = 4
 FEW = 2  # comparisons that are told even where they are not clear
 MOST_LINES = 60
 UNSEEN = "not_seen_from_origin"
+NOTHING_YET = "no_event_yet"
 
 
 def name_of(r: Row) -> str:
@@ -82,8 +84,13 @@ def _beside_zero(r: Row) -> bool:
     return r.ci_low is not None and r.ci_high is not None and not r.ci_low <= 0 <= r.ci_high
 
 
-def difference_text(tongue: Tongue, r: Row) -> str:
-    """``“Autumn sale” spent 14.8 more of the first 90 days without ...``: restricted means."""
+def difference_text(tongue: Tongue, r: Row, source: Source | None = None) -> str:
+    """``“Autumn sale” spent 14.8 more of the first 90 days without ...``: restricted means.
+
+    Where one of the groups has no event, and so no error, that is said in place of a difference.
+    """
+    if source is not None and (none := none_had(source, tongue, r)):
+        return none
     shown = measure("size", "mean", r.ci_low, r.ci_high)
     signed = dataclasses.replace(shown, signed=True)
     estimate = r.estimate or 0.0
@@ -102,6 +109,20 @@ def difference_text(tongue: Tongue, r: Row) -> str:
     style = signed if not clear else shown
     words["interval"] = span_text(tongue.spec, style, ends[0], ends[1], tongue.language)
     return _corrected(tongue, r, tongue.say(key, **words))
+
+
+def none_had(source: Source, tongue: Tongue, r: Row) -> str:
+    """That two groups cannot be compared, as in one of them nothing has happened."""
+    if note_code(r.note) != NOTHING_YET:
+        return ""
+    shares = _by_name(came_rows(source.results, source.spec, r.segment))
+    for name in (name_of(r), r.baseline or ""):
+        if not any(came(own).estimate for own in shares.get(name, ())):
+            words = {"deed": deed(tongue.spec, tongue.language)}
+            for key, value_of in (("level", name_of(r)), ("baseline", r.baseline), ("empty", name)):
+                words[key] = group_label(tongue, value_of, r.segment)
+            return tongue.say("lives.none_had", **words)
+    return ""
 
 
 def _corrected(tongue: Tongue, r: Row, said: str) -> str:
@@ -124,10 +145,10 @@ def said_of(source: Source, tongue: Tongue, segment: str | None) -> tuple[str, .
         return (*shares, *more, *unseen, *test_text(source, tongue, segment))
     rows = differences(source, segment)
     told = clearest(rows, source.spec)
-    said = [difference_text(tongue, r) for r in told]
+    said = [difference_text(tongue, r, source) for r in told]
     if not told:
         said += _none_clear(rows, tongue, segment)
-    else:
+    elif any(r.p_value is not None for r in told):
         said.append(tongue.say("lives.counted_full", tau=rows[0].at))
     said += [*shares_text(source, tongue, segment), *_together(rows, tongue)]
     return (*said, *unseen, *test_text(source, tongue, segment))
@@ -136,8 +157,10 @@ def said_of(source: Source, tongue: Tongue, segment: str | None) -> tuple[str, .
 def _none_clear(rows: Sequence[Row], tongue: Tongue, segment: str | None) -> list[str]:
     if not rows:
         return []
-    words = {"n": len(rows), "baseline": group_label(tongue, rows[0].baseline, segment)}
-    return [tongue.say("lives.none_clear", deed=deed(tongue.spec, tongue.language), **words)]
+    baseline = group_label(tongue, rows[0].baseline, segment)
+    words: dict[str, object] = {"n": len(rows), "baseline": baseline}
+    words |= {"day": rows[0].at or "", "deed": deed_first(tongue.spec, tongue.language)}
+    return [tongue.say("lives.none_clear", **words)]
 
 
 def _together(rows: Sequence[Row], tongue: Tongue) -> list[str]:
@@ -205,7 +228,7 @@ def share_text(source: Source, tongue: Tongue, r: Row) -> str:
         "baseline": group_label(tongue, r.baseline, r.segment),
         "a": plain.text(a, tongue.language),
         "b": plain.text(b, tongue.language),
-        "deed": deed(tongue.spec, tongue.language),
+        "deed": deed_first(tongue.spec, tongue.language),
         "change": change.text(gap, tongue.language),
         "interval": span_text(tongue.spec, change, low, high, tongue.language),
     }

@@ -11,14 +11,15 @@ from retention_lab.figures.groups import survival_rows
 from retention_lab.figures.incidence import ratio_rows, times
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, Table, Value
-from retention_lab.run.view.groups import MOST_SAID
+from retention_lab.run.view.groups import MOST_SAID, is_clear
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import note_text
-from retention_lab.texts.lives import deed, term_label
+from retention_lab.texts import note_code, note_text
+from retention_lab.texts.lives import deed, rivals_text, term_label
 from retention_lab.texts.numbers import DASH, number, p_cell, p_text
 
 Draw = Callable[..., Markup]  # a figure's name, the plot and what it is to show -> the figure
 GLOBAL = "global"
+MONOTONE = "monotone"
 
 
 def model_block(source: Source, tongue: Tongue, draw: Draw) -> Block | None:
@@ -27,15 +28,19 @@ def model_block(source: Source, tongue: Tongue, draw: Draw) -> Block | None:
     if not rows:
         why = [r.note for r in survival_rows(source.results, "log_hazard_ratio") if r.note]
         return Block("", tuple(note_text(note, tongue.language) for note in why)) if why else None
-    clear = [r for r in rows if _clear(r)]
+    clear = [r for r in rows if is_clear(r, source.spec)]
     strongest = sorted(clear, key=lambda r: -abs(r.estimate or 0.0))[:MOST_SAID]
     words = {"deed": deed(tongue.spec, tongue.language)}
     said = [tongue.say("findings.model_said")]
+    if rivals := rivals_text(tongue.spec, tongue.language):
+        said.append(tongue.say("findings.model_censored", others=rivals))
     for r in strongest:
         term = term_label(tongue.spec, r.term, tongue.language)
-        numbers = _numbers(r, tongue)
+        numbers = _numbers(r, source, tongue)
         said.append(tongue.say("lives.ratio_term_sooner", term=term, **numbers, **words))
-    said.append(tongue.say("lives.ratio_clear", n=len(clear), many=len(rows)))
+    said += _penalised(rows, tongue)
+    if len(rows) > 1 and any(r.ci_low is not None for r in rows):
+        said.append(tongue.say("lives.ratio_clear", n=len(clear), many=len(rows)))
     said += holds(source, tongue, rows)
     known = [r for r in source.results.where(estimand="concordance").rows if r.segment is None]
     if known and known[0].estimate is not None:
@@ -65,9 +70,16 @@ def arm_ratios(source: Source, tongue: Tongue) -> tuple[tuple[str, ...], Table |
             "baseline": tongue.arm(r.baseline or source.control),
             "deed": deed(tongue.spec, tongue.language),
         }
-        said.append(tongue.say("lives.ratio_sooner", **_numbers(r, tongue), **words))
+        said.append(tongue.say("lives.ratio_sooner", **_numbers(r, source, tongue), **words))
     table = model_table(source, tongue, rows, tongue.say("lives.show_model"))
-    return (*said, *holds(source, tongue, rows)), table
+    return (*said, *_penalised(rows, tongue), *holds(source, tongue, rows)), table
+
+
+def _penalised(rows: Sequence[Row], tongue: Tongue) -> list[str]:
+    """That the ratios are penalised estimates, where they are."""
+    if not any(note_code(r.note) == MONOTONE for r in rows):
+        return []
+    return [tongue.say("lives.penalised", deed=deed(tongue.spec, tongue.language))]
 
 
 def holds(source: Source, tongue: Tongue, rows: Sequence[Row]) -> list[str]:
@@ -107,7 +119,7 @@ def model_table(source: Source, tongue: Tongue, rows: Sequence[Row], folded: str
             (
                 Value(term_label(tongue.spec, r.term, tongue.language)),
                 Value(DASH if r.estimate is None else times(r.estimate), ends),
-                Value(p_cell(r.p_value)),
+                Value(p_cell(r.p_value if r.p_adjusted is None else r.p_adjusted)),
                 Value(p_cell(test.p_value if test is not None else None)),
                 Value(note_text(r.note, tongue.language)),
             )
@@ -129,13 +141,15 @@ def _test_of(tests: Mapping[str, Row], term: str | None) -> Row | None:
     return tests.get(name) or tests.get(name.partition("=")[0])
 
 
-def _clear(r: Row) -> bool:
-    return r.ci_low is not None and r.ci_high is not None and not r.ci_low <= 0 <= r.ci_high
-
-
-def _numbers(r: Row, tongue: Tongue) -> dict[str, str]:
+def _numbers(r: Row, source: Source, tongue: Tongue) -> dict[str, str]:
     low = times(r.ci_low) if r.ci_low is not None else tongue.say("no_bound")
     high = times(r.ci_high) if r.ci_high is not None else tongue.say("no_bound")
     level = f"{100 * (1 - tongue.spec.inference.alpha):.6g}"
     interval = tongue.say("interval_of", level=level, low=low, high=high)
-    return {"times": times(r.estimate or 0.0), "interval": interval}
+    adjusted = r.p_adjusted is not None and r.p_adjusted != r.p_value
+    p = tongue.say("lives.and_p", p=tongue.say("adjusted_p", p=p_text(r.p_adjusted)))
+    test = _test_of(_tests(source), r.term)
+    odd = test is not None and (test.p_value or 0.0) < source.spec.inference.alpha
+    when = tongue.say("lives.when_average" if odd else "lives.when_any")
+    found = {"times": times(r.estimate or 0.0), "interval": interval, "when": when}
+    return {**found, "p": p if adjusted else ""}

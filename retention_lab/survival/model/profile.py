@@ -55,11 +55,11 @@ def profile(
     of 0 belongs to it. `data` are the rows of the fit, `risk` its risk sets where they are others.
     Raises ValueError for a fit without penalty. Costs some dozen passes over the rows a column.
     """
-    if fit.penalty != "firth":
+    if fit.penalty != "firth" or fit.ties == "exact":  # exact ties have no penalty
         raise ValueError("these intervals belong to a penalised fit; others have fit.interval")
     names = tuple(fit.names if columns is None else columns)
     model = data.columns([data.names.index(c) for c in fit.names])
-    problem = Problem.of(model, fit.ties, risk)  # a penalised fit never has exact ties
+    problem = Problem.of(model, fit.ties, risk)
     best = penalised(problem, fit.coef * problem.scale)
     error = fit.std_error * problem.scale
     drop = float(special.chdtri(1, alpha)) / 2.0

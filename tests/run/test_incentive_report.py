@@ -1,0 +1,256 @@
+"""The report of an incentive, and the ledger in an A/B test's: what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from run.incentive_sample import (
+    CASES,
+    alike,
+    doses,
+    ledger_rows,
+    limit,
+    markets,
+    money_reason,
+    redeemed,
+    row,
+)
+from run.pages import pages, section
+from run.sample import email, write
+from run.sample_rows import Case
+from run.viewing import en, named, said, source
+
+from retention_lab.learning import log
+from retention_lab.results import Results, Verdict
+from retention_lab.run.compare import compare
+from retention_lab.run.index import write_index
+from retention_lab.run.naming import metric_key, metrics
+from retention_lab.run.report import comparison_html, report_html
+from retention_lab.run.view.incentive_checks import doubts
+from retention_lab.run.view.incentive_ledger import ledger_blocks
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def draw(name: str, plot: object, **wanted: object) -> str:
+    return name
+
+
+def checks(case: Case, tmp_path: Path) -> tuple:
+    found = source(case, tmp_path)
+    return doubts(found, en(found), draw)
+
+
+@pytest.mark.parametrize("make", CASES, ids=lambda c: c.__name__)
+def test_both_pages_are_whole(make: object, tmp_path: Path) -> None:
+    case: Case = make()  # type: ignore[operator]
+    found = pages(case, tmp_path)
+    for language, page in found.items():
+        assert "None" not in page.text
+        assert "{" not in page.text
+        assert len(page.named("svg")) >= 2
+        ids = [a["id"] for _, a in page.tags if a.get("id")]
+        assert len(ids) == len(set(ids))
+        links = {str(a.get("href")) for a in page.named("a")}
+        assert f"report.{'zh' if language == 'en' else 'en'}.html" in links
+    titles = [f"{t}:" for t in ("What it brought", "What changed")]
+    assert all(HAN.search(t) is None for t in titles)
+    assert len(HAN.findall(found["en"].text)) <= 4  # the link to the other language
+
+
+def test_the_first_screen_says_what_a_dollar_brought_and_what_to_do(tmp_path: Path) -> None:
+    found = pages(doses(), tmp_path)
+    start = found["en"].text[:900]
+    assert "Keep it Each dollar spent on “$5 coupon” brought 1.57 dollars of margin" in start
+    assert "Keep it: that is clearly more than the 1.2 dollars" in start
+    assert "The chance that it is above 1.2 is 97.0%." in start
+    assert "保留 “5 美元券”每投入 1 元，带来 1.57 元毛利" in found["zh"].text
+    stopped = pages(redeemed(), tmp_path)["en"].text
+    assert "Stop it" in stopped[:200]
+    assert "it only moved orders forward; by week 12 nothing is left." in stopped
+    closer = pages(alike(), tmp_path)["en"].text
+    assert "Look closer first: a hidden cause no stronger than “Months as a customer”" in closer
+
+
+def test_every_strategy_says_what_it_rests_on(tmp_path: Path) -> None:
+    words = {
+        redeemed: "The offer was dealt by chance; who redeemed it, customers chose themselves.",
+        doses: "Customers were dealt different values of the incentive by chance",
+        alike: "alike in everything recorded before (Months as a customer, Channel, Past orders)",
+        markets: "Each is compared with markets that had not begun by then",
+        limit: "Whoever lay just above the limit of 49 got it",
+    }
+    for make, sentence in words.items():
+        page = pages(make(), tmp_path, "en")["en"]
+        assert sentence in section(page, "What the comparison rests on", "How it was calculated")
+
+
+def test_the_ledger_is_told_in_a_sentence_and_all_of_it_is_in_a_table(tmp_path: Path) -> None:
+    found = source(doses(), tmp_path)
+    blocks = ledger_blocks(found, en(found), draw)  # type: ignore[arg-type]
+    assert [b.title for b in blocks] == ["$5 coupon", "$10 coupon", "$20 coupon"]
+    assert said(blocks[0]).startswith(
+        "Per customer, “$5 coupon” brought 2.95 of revenue. After the goods and what was sent "
+        "back, 1.10 of margin is left; the incentive cost 0.70. That is 0.40 of profit"
+    )
+    assert "At least 70% of those who redeemed would have bought anyway" in said(blocks[0])
+    names = [line[0].text for line in blocks[0].tables[0].lines]
+    assert {"Revenue", "Sent back", "Profit", "Profit, adjusted"} <= set(names)
+    assert all(b.figures for b in blocks)
+
+
+def test_a_ledger_without_numbers_says_why(tmp_path: Path) -> None:
+    case = doses()
+    note = "missing_values: 3 of 20 values of 'r' are missing"
+    none = row("incremental_profit", None, arm="five", baseline="none", metric="revenue_30d",
+               note=note)  # fmt: skip
+    found = source(dataclasses.replace(case, results=Results.of([none])), tmp_path)
+    (block,) = ledger_blocks(found, en(found), draw)  # type: ignore[arg-type]
+    assert "There is no ledger" in said(block)
+    assert "3 of 20 values of 'r' are missing." in said(block)
+    assert block.figures == ()
+
+
+def test_checks_that_fail_come_first_and_are_marked(tmp_path: Path) -> None:
+    blocks = checks(limit(), tmp_path)
+    assert [b.good for b in blocks] == [False, True, True]
+    assert said(blocks[0]).startswith("Their number jumps at the limit (p = 0.002)")
+    assert said(named(blocks, "Limits that do not exist")) == ("At 4 made-up limits nothing jumps.")
+
+
+def test_customers_alike_are_held_against_every_doubt(tmp_path: Path) -> None:
+    blocks = checks(alike(), tmp_path)
+    balance = said(named(blocks, "Are the customers alike?"))
+    assert "all 5 covariates differ by less than 0.1" in balance
+    assert "6.2% of customers have nobody alike" in said(
+        named(blocks, "Is there somebody to compare with?")
+    )
+    hidden = said(named(blocks, "How strong would a hidden cause have to be?"))
+    assert "explain 5.6% of what is left" in hidden
+    assert "One as strong as “Months as a customer” would leave +3.8 points" in hidden
+    placebo = said(named(blocks, "What should show nothing"))
+    assert "which it cannot have moved, shows no change" in placebo
+    assert "With the incentive dealt anew by lot, effects lie between" in placebo
+
+
+def test_a_placebo_that_moved_is_a_cross(tmp_path: Path) -> None:
+    case = alike()
+    rows = [
+        dataclasses.replace(r, p_value=0.001) if r.estimand == "placebo_outcome" else r
+        for r in case.results.rows
+    ]
+    blocks = checks(dataclasses.replace(case, results=Results.of(rows)), tmp_path)
+    assert blocks[0].good is False
+    assert "changes as well" in said(blocks[0])
+
+
+def test_a_trend_before_the_start_is_told_with_what_the_test_would_have_seen(
+    tmp_path: Path,
+) -> None:
+    blocks = checks(markets(), tmp_path)
+    trend = said(named(blocks, "Did the markets move alike before?"))
+    assert "no drift is seen (p = 0.39)" in trend
+    assert "would see a drift of 0.21 points a period" in trend
+    assert "would account for 0.98 points of the effect" in trend
+    few = said(named(blocks, "How few markets are there?"))
+    assert "Against a synthetic market, made of others that moved alike before: +1.9" in few
+
+
+def test_an_invalid_comparison_is_not_to_be_read(tmp_path: Path) -> None:
+    case = dataclasses.replace(doses(), verdict=Verdict("invalid", None, ()))
+    page = pages(case, tmp_path, "en")["en"]
+    assert "This test is invalid." in page.text
+    assert "Invalid" in page.text[:300]
+
+
+def with_ledger(case: Case) -> Case:
+    """The e-mail test with a ledger beside it, decided by it."""
+    section_ = (
+        "incentive: {strategy: randomised, revenue: spend, margin: 0.3, cost: {contact: 0.05}}"
+    )
+    rows = []
+    for arm, profit in (("Mens E-Mail", 0.181), ("Womens E-Mail", 0.077)):
+        rows += ledger_rows(arm, "No E-Mail", profit, 0.05, metric="spend", min_roi=2.0)
+    reasons = (
+        money_reason("incentive_pays", rows, "Mens E-Mail", 2.0),
+        money_reason("incentive_unclear", rows, "Womens E-Mail", 2.0),
+    )
+    return dataclasses.replace(
+        case,
+        spec=case.spec.replace("segments:", f"{section_}\nsegments:", 1),
+        results=Results.of([*case.results.rows, *rows]),
+        verdict=Verdict("ship", "Mens E-Mail", reasons),
+    )
+
+
+def test_an_ab_test_with_a_ledger_shows_it_early_and_rests_on_it(tmp_path: Path) -> None:
+    page = pages(with_ledger(email()), tmp_path, "en")["en"]
+    assert "Ship “Men's e-mail”. Each dollar spent on “Men's e-mail” brought 4.62" in page.text
+    heads = ("Why this verdict", "What it brought and what it cost", "Can this be believed?")
+    places = [page.text.index(w) for w in heads]
+    assert places == sorted(places)
+    assert "All metrics" in page.text
+    assert "The ledger What the arm's customers spent" in page.text
+
+
+def test_an_ab_test_without_one_is_as_it_was(tmp_path: Path) -> None:
+    page = pages(email(), tmp_path, "en")["en"]
+    assert "What it brought" not in page.text
+    assert "Visit rate (two weeks)" in page.text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_index_shows_the_return_beside_what_is_wanted(language: str, tmp_path: Path) -> None:
+    for make in (doses, markets, redeemed):
+        write(make(), tmp_path)
+    write_index(tmp_path)
+    name = "index.html" if language == "en" else "index.zh.html"
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    words = {
+        "en": (
+            "Keep it",
+            "Stop it",
+            "1.57 (1.24 to 1.91)",
+            "Margin per dollar spent on “$5 coupon”",
+        ),
+        "zh": ("保留", "停止", "1.57（1.24 至 1.91）", "“5 美元券”每投入 1 元带来的毛利"),
+    }[language]
+    for word in words:
+        assert word in text
+    assert "+2.1" in text
+    assert log(tmp_path)
+
+
+def test_runs_compare_and_every_number_has_its_own_name(tmp_path: Path) -> None:
+    case = alike()
+    a = write(case, tmp_path, "20260116-081500-a1b2")
+    changed = [
+        dataclasses.replace(r, estimate=0.06) if r.estimand == "average_effect" else r
+        for r in case.results.rows
+    ]
+    b = write(
+        dataclasses.replace(case, results=Results.of(changed)), tmp_path, "20260117-081500-a1b2"
+    )
+    for folder in (a, b):
+        run = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**run, "run_id": folder.name}))
+    html = comparison_html(compare(a, b))
+    assert "+6" in html
+    assert "Effect" in html
+    for make in CASES:
+        rows = [r for r in make().results.rows if r.at is None or r.estimand == "net_effect"]
+        control = next((r.baseline for r in rows if r.baseline), None)
+        keys = [metric_key(r, control) for r in rows if r.estimate is not None]
+        assert len(keys) == len(set(keys)), [k for k in keys if keys.count(k) > 1]
+        assert metrics(rows)
+
+
+def test_a_figure_is_drawn_once_a_page(tmp_path: Path) -> None:
+    for make in CASES:
+        names: list[str] = []
+        report_html(source(make(), tmp_path), "en", lambda name, svg, seen=names: seen.append(name))
+        assert len(names) == len(set(names))
