@@ -28,7 +28,7 @@ EVERYONE = ("lifelines", "sksurv", "statsmodels")
 PATIENCE = 300.0  # seconds that a peer may take
 ROBUST = (100_000, 300_000, 1_000_000)
 STEADY = 1.3  # times the time of a row among ten times as many: caches, not another power of n
-BOUND = 2000.0  # MB over imports, look and reduction of 10M customers: see data/passes.py
+BOUND = 1000.0  # MB over imports, of the look and the reduction of 100M orders: see passes.py
 ABSENT = "not measured: no environment for it (that needs Python 3.12, uv and a package index)"
 LEAST, FEW, MILLION, TEN, HUNDRED = 10**4, 10**5, 10**6, 10**7, 10**8
 

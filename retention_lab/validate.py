@@ -11,7 +11,6 @@ from retention_lab.experiment.find import find_files
 from retention_lab.experiment.plan import make_plan
 from retention_lab.run.parameters import check_notebook
 
-
 # What is as the file says and yet worth a look: something is left out, or looks odd.
 REMARKS = frozenset({
     "later", "immature", "missing", "covariate", "stray", "silent", "burn_in", "clock_change",

@@ -11,11 +11,13 @@ from retention_lab.data.activity import Activity, count_activity, returning_reve
 from retention_lab.data.lifetable import LifeTable
 from retention_lab.data.lives import definition, lives, relations
 from retention_lab.data.moments import Moments
+from retention_lab.data.passes import shares_of
 from retention_lab.data.relations import checked
 from retention_lab.data.repeats import Repeats, count_repeats
 from retention_lab.experiment.sections import COHORT
 
 if TYPE_CHECKING:
+    from retention_lab.data.source import Source
     from retention_lab.experiment.plan import Plan
 
 
@@ -66,13 +68,21 @@ class Cohorts:
 def reduce_cohorts(plan: Plan) -> Cohorts:
     """The reductions of the survival section of `plan`, one engine query each.
 
-    Rows stay in the engine. Raises DataError where a table cannot be read, or saved life tables do
-    not fit the file.
+    Rows stay in the engine; of many customers it is asked for one share after the other, see
+    passes.py. Raises DataError where a table cannot be read, or saved life tables do not fit the
+    file.
     """
     life = lives(plan)
     if plan.spec.data.lives:
         return Cohorts(life)
-    survival, source, rows = checked(plan.spec), plan.source, relations(plan)
+    parts = [_reduced(plan, share, life) for share in shares_of(plan)]
+    # Each of them has the life table of all, which is not to be added up.
+    return dataclasses.replace(merge(*parts), life=life) if len(parts) > 1 else parts[0]
+
+
+def _reduced(plan: Plan, source: Source, life: LifeTable) -> Cohorts:
+    """The reductions of the customers in `source`, beside the life table of all."""
+    survival, rows = checked(plan.spec), relations(plan, source)
     said = definition(plan.spec)
     columns = {name: f"key {i}" for i, name in enumerate(rows.keys)}
     groups = {k: v for k, v in columns.items() if k not in survival.columns or k in survival.by}

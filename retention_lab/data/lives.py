@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retention_lab.data.passes import shares_of
 from retention_lab.data.relations import (
     Relations,
     age_of,
@@ -25,6 +27,7 @@ from retention_lab.experiment.spec import Spec
 
 if TYPE_CHECKING:
     from retention_lab.data.lifetable import LifeTable
+    from retention_lab.data.source import Source
     from retention_lab.experiment.plan import Plan
 
 MEANING = (
@@ -35,31 +38,39 @@ NEVER_SEEN = "never_observed"
 
 
 def lives(plan: Plan) -> LifeTable:
-    """The life table of the plan's rows, by one query, or its saved ones, merged.
+    """The life table of the plan's rows, or its saved ones, merged.
 
     Times are whole calendar days since each unit's origin. Causes are ``event`` and the competing
     events, whichever comes first; of one day the event first, then in the file's order. Units
     without any are censored at the horizon, or at their age on the last complete day. `notes`
-    counts what was left out, or is odd, in the tables. Rows stay in the engine, which spills to
-    the temporary folder what does not fit into memory.
+    counts what was left out, or is odd, in the tables. Rows stay in the engine. Many customers
+    are reduced in several queries, see passes.py: memory grows with the customers of one.
 
     Raises DataError where a table cannot be read, or saved tables do not fit together or the file.
     """
     if plan.spec.data.lives:
         tables = [table for table in plan.inputs if table.name.startswith("lives.")]
         return saved(plan.spec, [path for table in tables for path in table.paths])
+    from retention_lab.data.lifetable import merge
+
+    parts = [_counted(plan, share) for share in shares_of(plan)]
+    whole = merge(*parts) if len(parts) > 1 else parts[0]
+    found = plan.cohort.notes if plan.cohort is not None else {}
+    return dataclasses.replace(whole, notes=dict(sorted({**found, **whole.notes}.items())))
+
+
+def _counted(plan: Plan, source: Source) -> LifeTable:
+    """The life table of the customers in `source`, without what the plan found of all."""
     import numpy as np
 
     from retention_lab.data.lifetable import LifeTable
     from retention_lab.data.sums import plain
 
     survival = checked(plan.spec)
-    found = ask(plan, _counts(plan))
+    found = ask(plan, _counts(plan.spec, source), source=source)
     cause, start, stop = (np.asarray(found[c]) for c in ("cause", "entry", "stop"))
     size = np.asarray(found["n"])
     out = {BEFORE: (cause > 0) & (stop <= start), NEVER_SEEN: (cause == 0) & (stop <= start)}
-    notes = dict(plan.cohort.notes) if plan.cohort is not None else {}
-    notes |= {code: int(size[odd].sum()) for code, odd in out.items() if odd.any()}
     kept = stop > start
     names = (COHORT, *keys_of(plan.spec, survival))
     split = {name: plain(found[f"level {i}"])[kept] for i, name in enumerate(names)}
@@ -71,25 +82,28 @@ def lives(plan: Plan) -> LifeTable:
         causes=survival.kinds,
         split=split,
         definition=definition(plan.spec),
-        notes=notes,
+        notes={code: int(size[odd].sum()) for code, odd in out.items() if odd.any()},
     )
 
 
-def relations(plan: Plan) -> Relations:
-    """SQL of the plan's units and of what happened to them, for queries of other reductions."""
-    return relations_of(plan.spec, plan.source, plan.arms)
+def relations(plan: Plan, source: Source | None = None) -> Relations:
+    """SQL of the plan's units and of what happened to them, for queries of other reductions.
+
+    `source` is one of the plan's shares (`passes.shares_of`); the plan's own where none is given.
+    """
+    return relations_of(plan.spec, source or plan.source, plan.arms)
 
 
-def ask(plan: Plan, sql: str, with_: str = "") -> dict[str, Any]:
+def ask(plan: Plan, sql: str, with_: str = "", source: Source | None = None) -> dict[str, Any]:
     """Columns of a query over the relations ``unit`` and ``happening`` as numpy arrays.
 
     `sql` begins with select; `with_` may give further relations, ``name as (...)``. Nulls are
-    masked. Raises DataError where a table cannot be read.
+    masked. `source` is as `relations` takes it. Raises DataError where a table cannot be read.
     """
     import duckdb  # noqa: F401 - Narwhals knows a relation by its package
     import narwhals as nw
 
-    known = relations(plan)
+    known = relations(plan, source)
     further = f", {with_}" if with_ else ""
     text = f"with unit as ({known.unit}), happening as ({known.happening}){further} {sql}"
     connection = plan.source.connection
@@ -118,19 +132,19 @@ def definition(spec: Spec) -> str:
     return json.dumps(said, sort_keys=True)
 
 
-def _counts(plan: Plan) -> str:
+def _counts(spec: Spec, source: Source) -> str:
     """The query: units by cell, entry, stop and cause.
 
     Events are joined to their units once, and each unit keeps the least of age x causes + cause: a
     number, since text in the states of a GROUP BY cannot be spilled to disk.
     """
-    spec, survival = plan.spec, checked(plan.spec)
+    survival = checked(spec)
     kinds = len(survival.kinds)
     levels = ["cohort", *(f'"key {i}"' for i in range(len(keys_of(spec, survival))))]
     waited = (
         f"select u.id, min({age_of()}::bigint * {kinds} + e.rank) as code "
-        f"from unit u join ({happened(spec, plan.source)}) e using (id) "
-        f"where {kind_of(spec, plan.source)} <> '{ORIGIN}' group by u.id"
+        f"from unit u join ({happened(spec, source)}) e using (id) "
+        f"where {kind_of(spec, source)} <> '{ORIGIN}' group by u.id"
     )
     followed = (
         f"select unit.*, least(last, {survival.days}) as until, code "

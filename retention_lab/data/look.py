@@ -42,6 +42,7 @@ class UnitLook:
     mature: dict[int, int]
     values: dict[str, ValueLook]
     levels: dict[str, int]  # by segment, in the arm that has most
+    spelled: frozenset[str] = frozenset()  # segments with levels alike but for spaces, capitals
 
 
 def look_at_units(
@@ -80,6 +81,11 @@ def look_at_units(
             f"count(*) filter ({odd}) as odd_{i}",
         ]
     wanted += [f"count(distinct {quoted(s)}) as levels_{i}" for i, s in enumerate(segments)]
+    kinds = source.columns(ref)
+    texts = {s: i for i, s in enumerate(segments) if kinds.get(s) == "text"}
+    wanted += [
+        f"count(distinct lower(trim({quoted(s)}::varchar))) as folded_{i}" for s, i in texts.items()
+    ]
     rows = source.query(f"select {', '.join(wanted)} from t group by 1", t=ref)
 
     def total(name: str) -> int:
@@ -108,6 +114,9 @@ def look_at_units(
             )
             for i, c in enumerate(own)
         },
+        spelled=frozenset(
+            s for s, i in texts.items() if any(r[f"levels_{i}"] > r[f"folded_{i}"] for r in rows)
+        ),
         levels={
             s: max((int(r[f"levels_{i}"]) for r in rows), default=0) for i, s in enumerate(segments)
         },

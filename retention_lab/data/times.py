@@ -12,3 +12,14 @@ def end_of(day: dt.date, timezone: str) -> int:
     """The end of the calendar `day` in `timezone`: midnight after it."""
     midnight = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), ZoneInfo(timezone))
     return round(midnight.timestamp()) * 1_000_000
+
+
+def no_times(kind: str) -> str:
+    """Why a column that holds `kind` cannot be read as times, and of text what to do about it."""
+    said = f"holds {kind}, not times or dates"
+    if kind != "text":
+        return said
+    return (
+        f"{said}; every value must be written as 2025-01-31 10:00 (a date as 2025-01-31); for "
+        "other forms see 'Dates written as text' in docs/experiment-file.md"
+    )

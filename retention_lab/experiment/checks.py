@@ -281,14 +281,17 @@ class Checker:
         if self.fatal or not total or not whole:
             return
         hidden = any(0 < n < self.spec.privacy.min_cell for n in counts.values())
+        said = self.spec.incentive
+        dealt = said is None or said.strategy != "observational"  # else nobody planned the shares
         for arm, n in list(counts.items())[:MOST_ARMS]:
             role = " (control)" if arm == self.design.control else ""
             real = f"{counted(n, 'unit')}, {100 * n / total:.1f} % of all"
             if hidden:
                 real = f"not counted here: an arm has fewer than {self.spec.privacy.min_cell} units"
-            planned = f"planned {100 * weights.get(arm, 0.0) / whole:.1f} %"
-            self._note("arms", f"arm {arm!r}{role}: {real}; {planned}")
-        odd = split_doubt(self.arms, counts, weights) if self.design.randomised is None else None
+            planned = f"; planned {100 * weights.get(arm, 0.0) / whole:.1f} %" if dealt else ""
+            self._note("arms", f"arm {arm!r}{role}: {real}{planned}")
+        units = dealt and self.design.randomised is None
+        odd = split_doubt(self.arms, counts, weights) if units else None
         self.checks += [odd] if odd is not None else []
 
     def _units(self, ref: str, look: UnitLook) -> None:

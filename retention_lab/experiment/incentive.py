@@ -80,6 +80,14 @@ def named_faults(spec: Spec) -> list[str]:
         faults.append(f"incentive: a {said.strategy} has no design; take it out of the file")
     if not spec.metrics:
         faults.append("incentive: name what it should move in metrics")
+    weekly = said.pull_forward
+    if weekly is not None and weekly.event not in spec.data.events:
+        hint = did_you_mean(weekly.event, spec.data.events)
+        faults.append(f"incentive.pull_forward: there is no data.events.{weekly.event}{hint}")
+    elif weekly is not None and spec.data.assignments is None:
+        faults.append(
+            "incentive.pull_forward counts weeks since each unit's exposure: give data.assignments"
+        )
     if said.redeemed in kinds:
         faults.append(
             f"incentive.redeemed: {said.redeemed!r} is a metric; name a column of the units, "

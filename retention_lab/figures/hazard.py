@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ from retention_lab.figures.chart import (
     titled,
     top_of,
 )
-from retention_lab.figures.forest import Pair, strokes, write
+from retention_lab.figures.forest import EMS, Pair, strokes, write
 from retention_lab.figures.groups import Shown, came, came_rows, groups_of, survival_rows
-from retention_lab.figures.style import INK, PALETTE, SMALL, fit, new_axes, theme
+from retention_lab.figures.style import FONT, INK, PALETTE, SMALL, ems, fit, new_axes, theme
 from retention_lab.results import Results, Row
 from retention_lab.texts import say
 from retention_lab.texts.lives import bounds, cut_month, deed, month_text, split_label
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 CLIFF = 30  # the day after which a customer counts as hard to win back
 MOST_MONTHS = 24
+WIDE = 1.15  # of a text: what it needs beside another one
 THINNED = 0.25  # of the customers at the start; bins with fewer do not set the height
 
 
@@ -167,8 +169,10 @@ def share_plot(
             y = nothing(axes, y, language)
         else:
             chart = Chart(y + 0.9, (-0.6, len(rows) - 0.4), 1.0)
-            step = -(-len(rows) // 5)
             months = [month_text(r.at or "", language) for r in rows]
+            room = (chart.x(1) - chart.x(0)) / WIDE
+            widest = max(ems(m) for m in months) * SMALL / FONT / EMS
+            step = max(math.ceil(widest / room), math.ceil(len(rows) / 5))
             below = [(float(i), months[i]) for i in range(0, len(rows), step)]
             y = frame(axes, chart, measure("level", "proportion").axis, 100.0, below)
             _months(axes, chart, rows)
@@ -183,8 +187,8 @@ def _months(ax: Axes, chart: Chart, rows: Sequence[Row]) -> None:
         x0, x1 = chart.x(i - 0.36), chart.x(i + 0.36)
         top = chart.y(r.estimate or 0.0)
         boxes.append(((x0, top), (x1, top), (x1, chart.foot), (x0, chart.foot)))
-        if len(rows) <= 13:
-            text = f"{number(100 * (r.estimate or 0.0), 0)}%"
+        text = f"{number(100 * (r.estimate or 0.0), 0)}%"
+        if WIDE * ems("100%") * SMALL / FONT / EMS < chart.x(1) - chart.x(0):
             write(ax, chart.x(i), top - 0.45, text, ha="center", fontsize=SMALL)
     drawn = PolyCollection(boxes, facecolors=PALETTE[0], alpha=0.75, lw=0, zorder=2)
     ax.add_collection(drawn, autolim=False)

@@ -8,6 +8,8 @@ from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.sections import RANDOMISED
 from retention_lab.results import Decision, Reason, Results, Row, Verdict
 
+WEEK = 168  # hours
+MOST = 0.5  # of the peak, given back: from here on an incentive may have moved orders forward only
 HEADLINES = ("late", "average_effect", "threshold_effect")
 
 
@@ -18,9 +20,11 @@ def decide_incentive(plan: Plan, results: Results, before: Verdict | None = None
 
     invalid       the A/B test is invalid, or what should decide has no result
     stop          a dollar of incentive brings less than `min_roi` dollars of margin, its whole
-                  interval; or the incentive only moved orders forward (`pull_forward`); or the A/B
+                  interval; or the incentive only moved orders forward (`pull_forward`: half or more
+                  of the peak is given back, and what is left is not clearly above 0); or the A/B
                   test harms a guardrail
-    ship          the interval lies above `min_roi`, and beyond the horizon nothing is given back;
+    ship          the interval lies above `min_roi`, and what is given back, if anything, was
+                  counted: the revenue's window reaches the horizon of `pull_forward`;
                   where several arms are so, the one with the greatest profit a customer
     keep_running  otherwise: the data do not decide yet, the window is shorter than the pull-forward
                   seen, or a hidden cause no stronger than those known could explain the effect
@@ -182,9 +186,14 @@ class _Arm:
         return reasons
 
     def _weeks(self) -> list[Reason]:
-        """Whether what came first was taken from later."""
+        """Whether what came first was taken from later, and whether the decision has seen it.
+
+        Given back (p < 0.05): all that was seen of it must lie in the window that the decision
+        rests on. Where half or more is gone by the horizon and what is left is not clearly above 0,
+        the incentive only moved orders forward.
+        """
         back, net = self._row("pull_forward"), self._row("net_effect")
-        if back is None or net is None or back.estimate is None or net.ci_low is None:
+        if back is None or net is None:
             return []
         numbers = {
             "arm": self.arm,
@@ -196,14 +205,42 @@ class _Arm:
             "ci_high": net.ci_high,
             "metric": net.metric,
         }
-        if (back.note or "").startswith("still_falling"):
-            if self.decision == "ship":
-                self.decision = "keep_running"
-            return [Reason("incentive_window_too_short", numbers)]
+        if net.ci_low is None or net.ci_high is None:
+            # Asked for and not known yet: nobody has been followed for so long, or too few.
+            if self.decision != "ship" or (net.note or "").startswith(("no_events", "clusters")):
+                return []
+            self.decision = "keep_running"
+            numbers = {k: numbers[k] for k in ("arm", "weeks", "metric")}
+            return [Reason("incentive_weeks_unknown", {**numbers, "note": net.note})]
+        if back.estimate is None:
+            return []
         given_back = back.p_value is not None and back.p_value < 0.05
-        if given_back and net.ci_low <= 0:
-            self.decision = "stop"
-            return [Reason("incentive_pulled_forward", numbers)]
-        if given_back:
+        falling = (back.note or "").startswith("still_falling")
+        moved = given_back and back.estimate >= MOST and net.ci_low <= 0
+        if moved and self._sees(net.at) and self.decision == "ship":
+            # Orders did move, but the money was counted over the same weeks, dip and all.
             return [Reason("incentive_partly_pulled", numbers)]
-        return []
+        if moved and (not falling or net.ci_high <= 0):
+            if self.decision is not None:
+                self.decision = "stop"
+            return [Reason("incentive_pulled_forward", numbers)]
+        if not falling and not given_back:
+            return []
+        if falling:
+            code = "incentive_window_too_short"
+        elif self._sees(net.at) or self.decision != "ship":
+            return [Reason("incentive_partly_pulled", numbers)]
+        else:
+            code = "incentive_ledger_too_short"
+        if self.decision == "ship":
+            self.decision = "keep_running"
+        return [Reason(code, numbers)]
+
+    def _sees(self, weeks: str | None) -> bool:
+        """Whether the window of what decides reaches the horizon of the weekly effects."""
+        said, plan = self.plan.spec.incentive, self.plan
+        assert said is not None
+        metric = said.revenue if said.keeps_a_ledger else plan.spec.primary[0]
+        need = plan.needed.get(str(metric))
+        window = need.numerator.window if need is not None else None
+        return window is not None and weeks is not None and window >= int(weeks) * WEEK

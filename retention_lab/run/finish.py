@@ -10,6 +10,7 @@ from retention_lab.results import Results, Verdict
 
 if TYPE_CHECKING:
     from retention_lab.data.cohorts import Cohorts
+    from retention_lab.data.evidence import Evidence
     from retention_lab.data.moments import Moments
     from retention_lab.experiment.plan import Plan
     from retention_lab.survival.model_rows import Fitted
@@ -24,7 +25,7 @@ FORGOTTEN = (
 
 def finish(
     plan: Plan,
-    reduction: Moments | Cohorts,
+    reduction: Moments | Cohorts | Evidence,
     results: Results,
     verdict: Verdict,
     run_dir: str | Path = "",
@@ -36,7 +37,8 @@ def finish(
 
     `reduction` is what the results rest on; an experiment with a survival section gives `cohorts`
     as well, of which the folder keeps no cell of fewer than `privacy.min_cell` customers: see
-    `kept`. A Cox `model` goes into the folder as numbers, and is registered with the record.
+    `kept`. Of an incentive's `Evidence` it keeps moments and weeks, never rows of units. A Cox
+    `model` goes into the folder as numbers, and is registered with the record.
     An empty `run_dir` makes ``reports/<name>/<time>/``. A notebook run by hand is finished here;
     one that the command line runs is closed, and recorded in MLflow, by the runner.
     Raises RunError where the folder cannot be written, and where the file asks when customers come
@@ -61,7 +63,9 @@ def finish(
     return folder
 
 
-def _forgot_cohorts(plan: Plan, reduction: Moments | Cohorts, cohorts: Cohorts | None) -> bool:
+def _forgot_cohorts(
+    plan: Plan, reduction: Moments | Cohorts | Evidence, cohorts: Cohorts | None
+) -> bool:
     """Whether the file has a survival section that nothing given here is about."""
     from retention_lab.data.cohorts import Cohorts
 
@@ -72,12 +76,14 @@ def _forgot_cohorts(plan: Plan, reduction: Moments | Cohorts, cohorts: Cohorts |
 def _save(
     plan: Plan,
     folder: Path,
-    reduction: Moments | Cohorts,
+    reduction: Moments | Cohorts | Evidence,
     cohorts: Cohorts | None,
     model: Fitted | None,
 ) -> None:
     """Write the reductions, and the model as numbers."""
     from retention_lab.data.cohorts import Cohorts
+    from retention_lab.data.evidence import Evidence
+    from retention_lab.data.moments import Moments
 
     followed = reduction if isinstance(reduction, Cohorts) else cohorts
     if followed is not None:
@@ -86,8 +92,11 @@ def _save(
         large = kept(plan, followed)
         if large is not None:
             large.save(folder)
-    if not isinstance(reduction, Cohorts):
-        reduction.save(folder / "moments.parquet")
+    moments = reduction.moments if isinstance(reduction, Evidence) else reduction
+    if isinstance(moments, Moments):
+        moments.save(folder / "moments.parquet")
+    if isinstance(reduction, Evidence) and reduction.weeks is not None:
+        reduction.weeks.save(folder / "weeks.parquet")
     if model is not None and model.model is not None:
         from retention_lab.survival.model_rows import example_of
         from retention_lab.survival.served import save_model

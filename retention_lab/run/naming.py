@@ -33,6 +33,20 @@ TERMS = (
     "discrete_log_hazard_ratio",
     "log_subdistribution_hazard_ratio",
     "proportionality",
+    "robustness_value",
+    "e_value",
+    "benchmark_bias",
+    "full_uptake_bound",
+    "incremental_profit",
+    "margin_per_dollar",
+    "roi",
+    "average_effect",
+    "group_effect",
+    "pretrend_power",
+    "threshold_effect",
+    "bandwidth",
+    "covariate_jump",
+    "best_dose",
 )
 # Estimands with one or few days, which stand in the name; of others a day is a point of a curve.
 FEW_DAYS = (
@@ -43,6 +57,9 @@ FEW_DAYS = (
     "incidence_difference",
     "mean_cumulative_difference",
     "equal_means",
+    "pull_forward",
+    "net_effect",
+    "profit_at_dose",
 )
 UNSAFE = re.compile(r"[^\w \-.]")
 TAKEN = re.compile(r"^\.+$|\.(se|ci_low|ci_high|p)$|^\s|\s$|^$")

@@ -28,6 +28,7 @@ from retention_lab.run.view.cohort import study, survival_methods
 from retention_lab.run.view.course import ages, course
 from retention_lab.run.view.findings import is_study
 from retention_lab.run.view.hero import by_difference, focus_of, hero
+from retention_lab.run.view.incentive import caption, in_test, ledger_figure, offer, offer_methods
 from retention_lab.run.view.lives import lives
 from retention_lab.run.view.quality import quality
 from retention_lab.run.view.record import methods, record
@@ -35,6 +36,7 @@ from retention_lab.run.view.source import Source, Tongue
 from retention_lab.run.view.tables import SegmentTable, metric_tables, segment_tables
 from retention_lab.run.view.trust import trust
 from retention_lab.texts import level_of, plain
+from retention_lab.texts.incentive import is_offer
 from retention_lab.texts.numbers import moment_text
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ def report_html(source: Source, language: str, keep: Callable[[str, str], None])
     if is_study(source.spec):
         found = study(source, tongue, draw.plot)
         template, parts = "cohort.html.j2", {f.name: getattr(found, f.name) for f in fields(found)}
+    elif is_offer(source.spec):
+        found = offer(source, tongue, draw.plot)
+        parts = {f.name: getattr(found, f.name) for f in fields(found)}
+        template, parts = "incentive.html.j2", {**parts, "caption": caption(source, tongue)}
     else:
         template, parts = "report.html.j2", _test(source, tongue, draw)
     others = [language_ for language_ in source.spec.report.languages if language_ != language]
@@ -96,6 +102,8 @@ def _test(source: Source, tongue: Tongue, draw: _Draw) -> dict[str, Any]:
         "hero_figure": draw.hero(),
         "hero_levels": draw.hero_levels(metrics[0].name) if metrics else "",
         "hero_is_split": draw.about_split,
+        "hero_how": draw.hero_how(tongue),
+        "incentive": in_test(source, tongue, draw.plot),
         "quality": quality(source, tongue),
         "split_figure": draw.split(),
         "metrics": metrics,
@@ -106,7 +114,11 @@ def _test(source: Source, tongue: Tongue, draw: _Draw) -> dict[str, Any]:
         "ages": ages(source, tongue, draw.novelty),
         "segments": [(s, draw.segment(i, s)) for i, s in enumerate(segments, 1)],
         "lives": lives(source, tongue, draw.plot),
-        "methods": (*methods(source, tongue), *survival_methods(source, tongue)),
+        "methods": (
+            *methods(source, tongue),
+            *survival_methods(source, tongue),
+            *offer_methods(source, tongue),
+        ),
     }
 
 
@@ -142,14 +154,23 @@ class _Draw:
         """The effect that decides; the split where that makes the test invalid."""
         if self.about_split:
             return self._svg("why", split_plot)
+        ledger = ledger_figure(self.source)
+        if ledger is not None:
+            return self._svg("why", ledger[0], **ledger[1])
         focus = focus_of(self.source)
         metric = focus.metric if focus else next(iter(self.source.spec.primary), "")
         return self._svg("effects", effect_plot, metric=metric, **self._scale(metric))
 
+    def hero_how(self, tongue: Tongue) -> str:
+        """How the first figure is read, where it is that of a ledger; else nothing."""
+        about_money = not self.about_split and ledger_figure(self.source) is not None
+        return caption(self.source, tongue) if about_money else ""
+
     @property
     def _room(self) -> bool:
         """Whether the first figure has one line only, so that the levels fit below it."""
-        return len(arms_of(self.source.results)) < 3 and not self.about_split
+        fits = len(arms_of(self.source.results)) < 3 and not self.about_split
+        return fits and ledger_figure(self.source) is None
 
     def hero_levels(self, metric: str) -> Markup | str:
         """The levels of both arms of a test with two, below the effect."""
@@ -163,7 +184,8 @@ class _Draw:
         if not names:
             return []
         focus = focus_of(self.source)
-        above = None if focus is None or self.about_split else focus.metric
+        hidden = self.about_split or ledger_figure(self.source) is not None
+        above = None if focus is None or hidden else focus.metric
         drawn = [] if self._room else [self._svg("levels", arms_plot, metric=names[0])]
         for name in [n for n in names if n != above][:MOST_FIGURES]:
             scale = self._scale(name)

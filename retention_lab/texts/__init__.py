@@ -98,6 +98,10 @@ def reason_text(reason: Reason, spec: Spec, language: str, beside: Sequence[Reas
     key = f"reason.{reason.code}"
     if key not in known:
         return say(language, "reason.other", code=plain(reason.code))
+    if reason.code.startswith("incentive_"):
+        from retention_lab.texts.incentive import offer_text  # which needs this module
+
+        return offer_text(reason, spec, language)
     if reason.code in FINDINGS or (reason.code == "immature" and "metric" not in n):
         from retention_lab.texts.lives import finding_text  # which needs this module
 

@@ -1,4 +1,4 @@
-"""A language, a key and values in; the sentence of en.yaml or zh.yaml out."""
+"""A language, a key and values in; the sentence of that language's YAML files out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 LANGUAGES = ("en", "zh")
+FILES = ("", "incentive.")  # one file a room; a key stands in one of them
 ONE = {  # what follows a 1 in English
     "customers": "customer",
     "days": "day",
@@ -19,6 +20,7 @@ ONE = {  # what follows a 1 in English
     "weeks": "week",
     "comparisons": "comparison",
     "seconds": "second",
+    "dollars": "dollar",
 }
 MANY = re.compile(rf" ({'|'.join(ONE)})\b")
 
@@ -28,8 +30,11 @@ def texts(language: str) -> Mapping[str, str]:
     """Every sentence of `language` by its dotted key; raises KeyError for an unknown language."""
     if language not in LANGUAGES:
         raise KeyError(f"no texts in {language!r}; there are {', '.join(LANGUAGES)}")
-    text = (Path(__file__).parent / f"{language}.yaml").read_text(encoding="utf-8")
-    return dict(_flat(yaml.load(text, Loader=yaml.CSafeLoader), ""))
+    found: dict[str, str] = {}
+    for name in FILES:
+        text = (Path(__file__).parent / f"{name}{language}.yaml").read_text(encoding="utf-8")
+        found |= _flat(yaml.load(text, Loader=yaml.CSafeLoader), "")
+    return found
 
 
 def _flat(node: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:

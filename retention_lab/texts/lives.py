@@ -49,6 +49,23 @@ def deed(spec: Spec, language: str) -> str:
     return say(language, "lives.had", event=metric_label(spec, event_of(spec), language))
 
 
+def deed_first(spec: Spec, language: str) -> str:
+    """The deed where it came first: ``came back before any “Refund”``; plain where none competes.
+
+    A share that had the event first is less than the share that had it.
+    """
+    rivals = rivals_text(spec, language)
+    said = deed(spec, language)
+    return say(language, "lives.before_others", deed=said, others=rivals) if rivals else said
+
+
+def rivals_text(spec: Spec, language: str) -> str:
+    """What may happen instead of the event, as the file labels it; empty where nothing may."""
+    names = spec.survival.competing if spec.survival is not None else ()
+    labels = [say(language, "lives.quoted", name=cause_label(spec, c, language)) for c in names]
+    return say(language, "lives.either").join(labels)
+
+
 def undone(spec: Spec, language: str) -> str:
     """What a customer who still waits is without: ``coming back``, or ``“Refunds”``."""
     if is_comeback(spec):
@@ -157,7 +174,7 @@ def finding_text(reason: Reason, spec: Spec, language: str) -> str:
     n = dict(reason.numbers)
     low, high = n.get("ci_low"), n.get("ci_high")
     words: dict[str, object] = {
-        "deed": deed(spec, language),
+        "deed": deed_first(spec, language),
         "n": number(n.get("n"), 0),
         "day": n.get("day"),
         "immature": number(n.get("immature"), 0),

@@ -5,9 +5,10 @@
 40000
 
 Where new things go: a new habit of customers or a new kind of effect is a field of `Scenario`
-or `Arm` (scenario.py), its closed form in model.py and truth.py, its draws in draw.py with a
-stream of their own, its columns in shop.py. A new ready-made shop is a `Scenario` in scenario.py,
-a line of `MADE` there, and an entry in data/registry.yaml.
+or `Arm` (scenario.py), its closed form in model.py and truth.py (of redeemers, doses and weeks in
+incentive.py), its draws in draw.py with a stream of their own, its columns in shop.py. A new
+ready-made shop is a `Scenario` in scenario.py, a line of `MADE` there, and an entry in
+data/registry.yaml.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from retention_lab.twin.scenario import (
     AA,
     COMEBACK_COUPON,
     COUPON_AND_RETURNS,
+    COUPON_DOSE,
+    FORWARD_COUPON,
     MADE,
+    REDEEMED_COUPON,
     REGIONS,
     WINBACK_EMAIL,
     Arm,
@@ -37,7 +41,10 @@ __all__ = [
     "AA",
     "COMEBACK_COUPON",
     "COUPON_AND_RETURNS",
+    "COUPON_DOSE",
+    "FORWARD_COUPON",
     "MADE",
+    "REDEEMED_COUPON",
     "REGIONS",
     "WINBACK_EMAIL",
     "Arm",

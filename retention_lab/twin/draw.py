@@ -49,6 +49,8 @@ class Customers:
     rate: Floats  # orders a day at pace 1, before an arm's factor
     taste: Floats  # the customer's own factor on order values, mean 1
     silent: Ints  # seconds from the last order to the exposure; 0 where it may be at any time
+    redeemed: Bools  # whether the offer was redeemed
+    under: Ints  # the arm whose effect the customer is under: the own one, or the first
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,8 +85,16 @@ def draw_customers(s: Scenario, streams: Streams) -> Customers:
     scale = np.empty((len(s.regions), 2))
     positions = {r.name: i for i, r in enumerate(s.regions)}
     for cell in solve(s).cells:
-        scale[positions[cell.region.name], int(cell.acquired)] = cell.scale
+        if not cell.keen:
+            scale[positions[cell.region.name], int(cell.acquired)] = cell.scale
     multiplier = streams("customers.rate").standard_gamma(s.evenness, n)
+    arm = _pick(streams("assignments.arm"), [a.share for a in s.arms], n)
+    kind = streams("customers.keen").random(n) if s.redeems else np.ones(n)
+    uptake = np.array([a.uptake or 0.0 for a in s.arms])[arm]
+    redeemed = kind < s.always + uptake
+    keen = np.where(kind < s.keen_share, s.keen, 1.0)
+    by_choice = np.array([a.uptake is not None for a in s.arms])[arm]
+    under = np.where(by_choice & ~(redeemed & (kind >= s.always)), 0, arm)
     exposed = _exposure(s, streams("assignments.at"), n)
     tenure = _tenure(streams("customers.tenure"), acquired)
     silent = np.zeros(n, dtype=np.int64)
@@ -97,13 +107,15 @@ def draw_customers(s: Scenario, streams: Streams) -> Customers:
         region=region,
         market=market,
         channel=_pick(streams("customers.channel"), [1.0] * len(s.channels), n),
-        arm=_pick(streams("assignments.arm"), [a.share for a in s.arms], n),
+        arm=arm,
         acquired=acquired,
         exposed=exposed,
         first_order=exposed - silent - tenure,
-        rate=scale[region, acquired.astype(np.int64)] * multiplier,
+        rate=scale[region, acquired.astype(np.int64)] * multiplier * keen,
         taste=_lognormal(streams("customers.taste"), s.spend_between, n),
         silent=silent,
+        redeemed=redeemed,
+        under=under,
     )
 
 
@@ -137,9 +149,9 @@ def draw_orders(s: Scenario, streams: Streams, c: Customers) -> Orders:
     """Orders after the exposure, up to the scenario's horizon, with the arms' effects."""
     model = solve(s)
     total = np.array([model.paths[a.name][1][-1] for a in s.arms])
-    count = streams("orders.count").poisson(c.rate * total[c.arm])
+    count = streams("orders.count").poisson(c.rate * total[c.under])
     who = np.repeat(np.arange(len(count)), count)
-    arm = c.arm[who]
+    arm = c.under[who]
     height = streams("orders.at").random(len(who)) * total[arm]
     after = np.empty(len(who))
     for i, a in enumerate(s.arms):

@@ -30,13 +30,16 @@ class Cell:
     """Customers of one region who came for the promotion, or did not.
 
     `weight` is their share of all customers; `scale` the scale of their gamma-distributed
-    daily order rate at pace 1.
+    daily order rate at pace 1. `moved` is, by arm's position, the share of the cell that an arm's
+    effect is on: all of it, or of the keen those who redeem because of the arm.
     """
 
     region: Region
     acquired: bool
     weight: float
     scale: float
+    moved: tuple[float, ...]
+    keen: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,27 +66,58 @@ def solve(scenario: Scenario) -> Model:
         (True, scenario.promotion_share, scenario.promotion_factor),
     ]
     cells = []
+    kinds = _kinds(scenario)
     for region in scenario.regions:
 
         def gap(s: float, region: Region = region) -> float:
-            level = sum(w * some(scenario, s * f * x) for _, w, f in parts)
+            level = sum(
+                w * share * some(scenario, s * f * factor * x)
+                for _, w, f in parts
+                for _, share, factor, _ in kinds
+            )
             return level - region.repurchase_30d
 
         s = root(gap)
-        cells += [Cell(region, a, region.share / total * w, s * f) for a, w, f in parts]
+        cells += [
+            Cell(region, a, region.share / total * w * share, s * f * factor, moved, keen)
+            for a, w, f in parts
+            for keen, share, factor, moved in kinds
+        ]
 
-    def level(multiplier: float) -> float:
-        y = interpolate(WINDOW, *_path(scenario, multiplier))
-        return sum(c.weight * some(scenario, c.scale * y) for c in cells)
+    def level(i: int, multiplier: float) -> float:
+        y = interpolate(WINDOW, *_path(scenario, multiplier, scenario.arms[i]))
+        return sum(
+            c.weight
+            * (
+                c.moved[i] * some(scenario, c.scale * y)
+                + (1.0 - c.moved[i]) * some(scenario, c.scale * x)
+            )
+            for c in cells
+        )
 
-    base = level(1.0)
+    def effect(i: int) -> float:
+        lift, base = scenario.arms[i].lift, level(i, 1.0)
+        return root(lambda multiplier: level(i, multiplier) - base - lift) if lift else 1.0
 
-    def effect(lift: float) -> float:
-        return root(lambda multiplier: level(multiplier) - base - lift) if lift else 1.0
-
-    factors = {arm.name: effect(arm.lift) for arm in scenario.arms}
-    paths = {name: _path(scenario, multiplier) for name, multiplier in factors.items()}
+    factors = {arm.name: effect(i) for i, arm in enumerate(scenario.arms)}
+    paths = {a.name: _path(scenario, factors[a.name], a) for a in scenario.arms}
+    for arm in scenario.arms:
+        if any(a > b for a, b in itertools.pairwise(paths[arm.name][1])):
+            raise ValueError(
+                f"scenario {scenario.name!r}: {arm.name!r} pulls more orders forward than there "
+                f"are in the {arm.forward_days} days after its effect"
+            )
     return Model(tuple(cells), MappingProxyType(factors), MappingProxyType(paths))
+
+
+def _kinds(s: Scenario) -> list[tuple[bool, float, float, tuple[float, ...]]]:
+    """The kinds of customers: whether keen, their share, their factor, and what `Cell.moved` is."""
+    keen = s.keen_share
+    everyone = tuple(0.0 if a.uptake is not None else 1.0 for a in s.arms)
+    if keen == 0.0:
+        return [(False, 1.0, 1.0, everyone)]
+    some_of = tuple(1.0 if a.uptake is None else a.uptake / keen for a in s.arms)
+    return [(True, keen, s.keen, some_of), (False, 1.0 - keen, 1.0, everyone)]
 
 
 def some(scenario: Scenario, mean_scale: float) -> float:
@@ -122,11 +156,22 @@ def root(increasing: Callable[[float], float]) -> float:
             high = middle
 
 
-def _path(scenario: Scenario, multiplier: float) -> Path:
-    knots = sorted({0, scenario.effect_days, *(day for day, _ in scenario.pace)})
+def _path(scenario: Scenario, multiplier: float, arm: Arm | None = None) -> Path:
+    """The path of a factor on the rate while the effect lasts; what is pulled forward lacks after.
+
+    The lack is spread over the arm's `forward_days` in proportion to the pace.
+    """
+    ends = scenario.effect_days
+    again = ends + arm.forward_days if arm is not None and arm.forward else ends
+    knots = sorted({0, ends, again, *(day for day, _ in scenario.pace)})
+    lack = 0.0
+    if arm is not None and again > ends:
+        plain = _path(scenario, 1.0)
+        early = interpolate(ends, *plain)
+        lack = arm.forward * (multiplier - 1.0) * early / (interpolate(again, *plain) - early)
     heights = [0.0]
     for before, after in itertools.pairwise(knots):
         rate = next(r for until, r in scenario.pace if after <= until)
-        boost = multiplier if after <= scenario.effect_days else 1.0
+        boost = multiplier if after <= ends else 1.0 - lack if after <= again else 1.0
         heights.append(heights[-1] + (after - before) * rate * boost)
     return tuple(float(k) for k in knots), tuple(heights)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from retention_lab.twin import draw
 from retention_lab.twin.factorial import effects_of
+from retention_lab.twin.incentive import incentive_of
 from retention_lab.twin.model import WINDOW
 from retention_lab.twin.scenario import COMEBACK_COUPON, Scenario
 from retention_lab.twin.truth import Truth, truth_of
@@ -31,7 +32,7 @@ class Shop:
     customers     customer_id, region, market, channel, promotion_acquired, tier (at the
                   exposure), first_order_at
     assignments   customer_id, arm, assigned_at, region, market, channel, promotion_acquired,
-                  tier: one row a customer
+                  tier: one row a customer; with redeemed (0 or 1) where offers are redeemed
     orders        order_id, customer_id, ordered_at, revenue (before the coupon), discount,
                   margin (after goods, coupon and fee), coupon_used (0 or 1), promised_at,
                   delivered_at (null: not yet)
@@ -65,6 +66,7 @@ class Shop:
         }
         if self.scenario.factors:
             content["factors"] = effects_of(self.scenario)
+        content |= incentive_of(self.scenario)
         text = json.dumps(content, indent=1, default=str)
         (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
         return folder
@@ -86,6 +88,8 @@ def simulate(scenario: Scenario = COMEBACK_COUPON, seed: int | None = None) -> S
     customers = pa.table({"customer_id": ids, **traits, "first_order_at": _times(c.first_order)})
     arms = _words([a.name for a in scenario.arms], c.arm)
     assigned = {"customer_id": ids, "arm": arms, "assigned_at": _times(c.exposed), **traits}
+    if scenario.redeems:
+        assigned["redeemed"] = c.redeemed.astype(np.int8)
     orders, refunds = _sales(scenario, streams, c, history)
     tables = (customers, pa.table(assigned), orders, refunds, _unsubscribes(scenario, streams, c))
     return Shop(scenario, seed, MappingProxyType(dict(zip(TABLES, tables, strict=True))))

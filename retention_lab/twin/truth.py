@@ -95,29 +95,37 @@ def truth_of(scenario: Scenario, within: int = WINDOW) -> Truth:
 def _expected(
     scenario: Scenario, arm: Arm, within: int, members: Sequence[Cell]
 ) -> dict[str, float]:
-    days, heights = solve(scenario).paths[arm.name]
-    x_all = interpolate(within, days, heights)
-    x_effect = interpolate(min(within, scenario.effect_days), days, heights)
+    model, i = solve(scenario), scenario.arms.index(arm)
     total = sum(c.weight for c in members)
     buyers = orders = in_effect = revenue = coupons = 0.0
-    for c in members:
-        w = c.weight / total
-        buyers += w * some(scenario, c.scale * x_all)
-        orders += w * scenario.evenness * c.scale * x_all
-        in_effect += w * scenario.evenness * c.scale * x_effect
-        worth = arm.basket * x_effect + (x_all - x_effect)
-        revenue += w * scenario.evenness * c.scale * worth * c.region.order_value
-        coupons += w * some(scenario, c.scale * x_effect) * coupon_share(scenario, arm, c.region)
+    # Those whom the arm's effect is on, and those who go on as in the first arm.
+    for moved, on in ((True, arm), (False, scenario.arms[0])):
+        days, heights = model.paths[on.name]
+        x_all = interpolate(within, days, heights)
+        x_effect = interpolate(min(within, scenario.effect_days), days, heights)
+        for c in members:
+            w = c.weight / total * (c.moved[i] if moved else 1.0 - c.moved[i])
+            if w == 0.0:
+                continue
+            buyers += w * some(scenario, c.scale * x_all)
+            orders += w * scenario.evenness * c.scale * x_all
+            in_effect += w * scenario.evenness * c.scale * x_effect * (on.fee > 0)
+            worth = on.basket * x_effect + (x_all - x_effect)
+            revenue += w * scenario.evenness * c.scale * worth * c.region.order_value
+            coupons += w * some(scenario, c.scale * x_effect) * coupon_share(scenario, on, c.region)
+    redeemed = scenario.always + (arm.uptake or 0.0)
     gone = math.sqrt(min(within, UNSUBSCRIBE_DAYS) / UNSUBSCRIBE_DAYS)
-    return {
+    costs = arm.coupon * coupons + arm.fee * in_effect
+    found = {
         f"repurchase_{within}d": buyers,
         f"orders_{within}d": orders,
         f"revenue_{within}d": revenue,
-        f"margin_{within}d": scenario.margin * revenue - arm.coupon * coupons - arm.fee * in_effect,
+        f"margin_{within}d": scenario.margin * revenue - costs,
         f"coupons_{within}d": coupons,
         f"unsubscribed_{within}d": (scenario.unsubscribed + arm.unsubscribes) * gone,
         "order_value": revenue / orders,
     }
+    return found | ({"redeemed": redeemed} if scenario.redeems else {})
 
 
 def _text(level: object) -> str:

@@ -11,7 +11,8 @@ FORMS = [(d, t, f) for d in registry().values() for t in d.tables for f in t.for
 
 def test_the_four_public_datasets_and_the_twin_are_registered():
     names = ["hillstrom", "online-retail", "cdnow", "complete-journey", "twin", "twin-returns"]
-    assert list(registry()) == [*names, "twin-winback"]
+    made = ["twin-winback", "twin-redeemed", "twin-dose", "twin-forward"]
+    assert list(registry()) == [*names, *made, "twin-rollout", "twin-threshold"]
 
 
 def test_every_dataset_says_where_it_is_from_and_what_one_may_do_with_it():
@@ -58,4 +59,9 @@ def test_the_table_that_a_bare_name_means():
         "twin": None,
         "twin-returns": None,
         "twin-winback": None,
+        "twin-redeemed": None,
+        "twin-dose": None,
+        "twin-forward": None,
+        "twin-rollout": "panel",
+        "twin-threshold": "baskets",
     }

@@ -124,6 +124,8 @@ def test_tiers_and_which_one_wins():
         rate=np.ones(5),
         taste=np.ones(5),
         silent=np.zeros(5, dtype=int),
+        redeemed=np.zeros(5, dtype=bool),
+        under=np.zeros(5, dtype=int),
     )
     who = np.array([1] * 6 + [2] * 5 + [3] + [4] * 6)  # customer 1: many orders, all long ago
     ago = np.array([100] * 6 + [100, 1, 50, 60, 70] + [89] + [2] * 6)

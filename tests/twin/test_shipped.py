@@ -74,8 +74,11 @@ def test_the_file_fits_the_scenario(name):
 
 def test_every_simulated_dataset_is_registered():
     from retention_lab.data.registry import registry
+    from retention_lab.twin.limits import LIMITS
+    from retention_lab.twin.warehouses import ROLLOUTS
 
-    assert {name for name, d in registry().items() if d.made} == set(MADE)
+    made = {name for name, d in registry().items() if d.made}
+    assert made == {*MADE, *ROLLOUTS, *LIMITS}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -13,6 +13,7 @@ from retention_lab.incentives.arms.means import Contrast, Means, clustered_means
 
 PLAIN = "difference of means"
 ADJUSTED = "difference of means, adjusted for covariates (Lin)"
+SUPPRESSED = "suppressed: fewer than {least} units"
 CLUSTERED = "difference of means, errors of whole clusters (jackknife)"
 
 
@@ -23,6 +24,16 @@ class ArmContrast:
     arm: str
     contrast: Contrast
     method: str
+
+    def hidden(self, plan: Plan) -> str | None:
+        """Why nothing may be told of them: one has units, but fewer than `privacy.min_cell`."""
+        return hidden(plan, self.contrast.arm.units, self.contrast.base.units)
+
+
+def hidden(plan: Plan, *units: int) -> str | None:
+    """A note where one of the counts is above 0 and below `privacy.min_cell`."""
+    least = plan.spec.privacy.min_cell
+    return SUPPRESSED.format(least=least) if any(0 < n < least for n in units) else None
 
 
 def by_arm(

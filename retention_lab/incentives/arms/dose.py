@@ -148,40 +148,75 @@ class Best:
     chance: Floats
 
 
-def isotonic_draws(
-    n: Floats, mean: Floats, variance: Floats, seed: int = 1, rising: bool = True
-) -> Floats:
-    """Monotone responses (DRAWS x C) to normal draws of the means about `mean`.
+def isotonic_band(
+    mean: Floats, variance: Floats, rising: bool = True, alpha: float = 0.05
+) -> tuple[Floats, Floats] | None:
+    """Low and high ends (C each) between which the whole monotone response lies.
 
-    Their quantiles are an approximate interval: where neighbouring doses do equally well it is too
-    short below and too long above, as no bootstrap of a monotone fit is exact there (Kosorok 2008).
+    Every mean gets its interval at 1 - alpha / C (Bonferroni), and what one dose rules out it rules
+    out for those below (or above) it too: a rising response is at least the highest low end so far.
+    All of them hold together in 1 - alpha of samples, if the response is monotone. Draws of the
+    fit itself would not do: no bootstrap is right where doses do equally well (Kosorok 2008,
+    "Bootstrapping the Grenander estimator"). None where no monotone response fits all intervals.
     """
-    rng = np.random.default_rng(seed)
-    draws = mean + np.sqrt(variance) * rng.standard_normal((DRAWS, len(mean)))
-    return np.stack([isotonic(n, d, rising) for d in draws])
+    half = critical(alpha / len(mean)) * np.sqrt(variance)
+    low, high = mean - half, mean + half
+    if not rising:
+        low, high = low[::-1], high[::-1]
+    low = np.maximum.accumulate(low)
+    high = np.minimum.accumulate(high[::-1])[::-1]
+    if (low > high).any():
+        return None
+    return (low, high) if rising else (low[::-1], high[::-1])
 
 
 def best(
-    found: Fit, low: float, high: float, tried: Floats, alpha: float = 0.05, seed: int = 1
+    found: Fit,
+    low: float,
+    high: float,
+    tried: Floats,
+    alpha: float = 0.05,
+    seed: int = 1,
+    fixed: float = 0.0,
+    free: float | None = None,
 ) -> Best:
-    """The dose from `low` to `high` at which the fitted response is greatest.
+    """The dose from `low` to `high` at which the fitted response, less `fixed`, is greatest.
 
-    Its interval holds the doses that are greatest in 1 - alpha of draws of the coefficients from
-    their normal distribution. `tried` are the doses of the test, whose chances to be the best one
-    are counted in the same draws.
+    `fixed` is taken off at every dose but `free`: what it costs to reach a customer at all, which
+    no smooth curve holds. The interval has the doses that are greatest in 1 - alpha of draws of the
+    coefficients from their normal distribution; it is right as far as the curve is (see `around`).
+    `tried` are the doses of the test, whose chances to be the best one are counted in the same
+    draws.
     """
-    grid = np.linspace(low, high, GRID)
-    values = found.basis(grid)
+    grid = np.unique(np.concatenate([np.linspace(low, high, GRID), tried]))
+    values, off = found.basis(grid), _fixed(grid, fixed, free)
     rng = np.random.default_rng(seed)
     root = _root(found.covariance)
     draws = found.coefficients + rng.standard_normal((DRAWS, len(root))) @ root.T
-    tops = grid[np.argmax(draws @ values.T, axis=1)]
+    tops = grid[np.argmax(draws @ values.T - off, axis=1)]
     ends = np.quantile(tops, [alpha / 2.0, 1.0 - alpha / 2.0])
-    at = int(np.argmax(values @ found.coefficients))
-    wins = np.argmax(draws @ found.basis(tried).T, axis=1)
+    fitted = values @ found.coefficients - off
+    at = int(np.argmax(fitted))
+    wins = np.argmax(draws @ found.basis(tried).T - _fixed(tried, fixed, free), axis=1)
     chance = np.bincount(wins, minlength=len(tried)) / DRAWS
-    top = float(values[at] @ found.coefficients)
-    return Best(float(grid[at]), float(ends[0]), float(ends[1]), top, chance)
+    return Best(float(grid[at]), float(ends[0]), float(ends[1]), float(fitted[at]), chance)
+
+
+def around(tried: Floats, chance: Floats, alpha: float = 0.05) -> tuple[float, float]:
+    """Between which doses the best lies, whatever the curve between those that were tried.
+
+    From the dose before the first that may be the best one of them to the one after the last (with
+    at most alpha / 2 of `chance` beyond them on either side): of a response with a single top, the
+    top lies between the neighbours of the best dose that was tried. `tried` is ascending.
+    """
+    below, above = np.cumsum(chance), np.cumsum(chance[::-1])[::-1]
+    first = int(np.argmax(below > alpha / 2.0))
+    last = len(tried) - 1 - int(np.argmax(above[::-1] > alpha / 2.0))
+    return float(tried[max(first - 1, 0)]), float(tried[min(last + 1, len(tried) - 1)])
+
+
+def _fixed(dose: Floats, fixed: float, free: float | None) -> Floats:
+    return np.where(dose == free, 0.0, fixed) if free is not None else np.full(len(dose), fixed)
 
 
 def _root(covariance: Floats) -> Floats:

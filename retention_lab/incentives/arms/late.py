@@ -12,7 +12,8 @@ from retention_lab.incentives.arms.means import TOO_FEW, Contrast
 
 WEAK = 10.0  # F of the first stage below which an instrument is called weak
 NOBODY = (
-    "nobody_redeems: nobody in the arm redeemed more than in the control, so there is no effect"
+    "nobody_redeems: no more redeemed in the arm than in the control, so the effect of redeeming "
+    "is not known"
 )
 EVERYBODY = "everybody_redeems: everyone in the arm redeemed, so this is the effect of the arm"
 WEAK_NOTE = (
@@ -90,15 +91,18 @@ class Bounds:
     ci_high: float
 
 
-def full_uptake(found: Contrast, lowest: float = 0.0, highest: float = 1.0) -> Bounds | None:
+def full_uptake(
+    found: Contrast, lowest: float = 0.0, highest: float = 1.0, alpha: float = 0.05
+) -> Bounds | None:
     """Bounds of the effect if everyone in the arm redeemed, for outcomes within two limits.
 
     Where nobody in the control redeems, the arm's customers that do not redeem show what they do
     without it; what they would do with it lies between `lowest` and `highest`:
     d_y + sum over non-redeemers of (limit - outcome) / n. Source: Manski (1990), American Economic
     Review 80(2), 319-323; Balke and Pearl (1997), JASA 92(439), 1171-1176. The interval is that of
-    Imbens and Manski (2004), Econometrica 72(6), 1845-1857, at 95 %, each end with the error of its
-    own bound. None where the control redeems, or an arm is too small.
+    Imbens and Manski (2004), Econometrica 72(6), 1845-1857, each end with the error of its own
+    bound. None where the control redeems, or an arm is too small. `found` must not be adjusted:
+    its covariances are taken for those of the units.
     """
     n = found.arm.n
     if found.base.mean[1] > 0.0 or found.small or n != found.arm.units:
@@ -115,7 +119,7 @@ def full_uptake(found: Contrast, lowest: float = 0.0, highest: float = 1.0) -> B
         mean = together + limit * (1.0 - r)
         spread = max((mean - lowest) * (highest - mean), 0.0)
         errors.append(math.sqrt(spread / n + base[1]))
-    z = _imbens_manski(ends[1] - ends[0], max(errors), 0.05)
+    z = _imbens_manski(ends[1] - ends[0], max(errors), alpha)
     return Bounds(ends[0], ends[1], ends[0] - z * errors[0], ends[1] + z * errors[1])
 
 

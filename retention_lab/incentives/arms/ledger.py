@@ -12,7 +12,9 @@ from retention_lab.incentives.arms.fieller import Region, critical, fieller, tai
 from retention_lab.incentives.arms.means import TOO_FEW, Contrast
 
 REVENUE, RETURNS, REDEEMED, BOUGHT = "revenue", "returns", "redeemed", "bought"
-NO_COST = "no_cost: the incentive cost nothing, so there is no return per dollar"
+NO_COST = (
+    "no_cost: the costs that the file names add up to nothing, so there is no return per dollar"
+)
 COST_UNSURE = (
     "cost_not_above_zero: the incremental cost is not clearly above 0, so a return per dollar "
     "has no finite interval"

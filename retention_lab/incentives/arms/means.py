@@ -45,16 +45,21 @@ class Contrast:
     shared_arm: Floats
     shared_base: Floats
     shared_both: Floats
+    groups: int | None = None  # clusters that units of both arms share, where there are any
 
     @property
     def df(self) -> float:
         """Degrees of freedom of the errors: those of whole clusters; infinite for units."""
+        if self.groups is not None:
+            return max(self.groups - 1.0, 1.0)
         whole = self.arm.n == self.arm.units and self.base.n == self.base.units
         return math.inf if whole else max(self.arm.n + self.base.n - 2.0, 1.0)
 
     @property
     def small(self) -> bool:
         """Whether an arm is too small for an interval: under 30 units, or 6 clusters."""
+        if self.groups is not None and self.groups < LEAST_CLUSTERS:
+            return True
         return any(m.n < (LEAST_UNITS if m.n == m.units else LEAST_CLUSTERS)
                    for m in (self.arm, self.base))  # fmt: skip
 

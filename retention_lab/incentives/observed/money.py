@@ -17,7 +17,8 @@ from retention_lab.incentives.observed.overlap import comparable_treated
 class Levels:
     """Means [k] of the arm as it is, `arm`, and as it would be in the control, `base`.
 
-    `covariance` [2k, 2k] is of both, the arm's first; from `n` units and `n_baseline` of the other.
+    `covariance` [2k, 2k] is of both, the arm's first; from `n` units and `n_baseline` of the other,
+    in `groups` clusters where there are any.
     """
 
     arm: Floats
@@ -25,6 +26,7 @@ class Levels:
     covariance: Floats
     n: int
     n_baseline: int
+    groups: int | None = None
 
 
 def treated_levels(
@@ -51,6 +53,11 @@ def treated_levels(
         influence = np.zeros(c.size)
         influence[c.rows[mine]] = (y - y.mean()) / len(y)
         own.append((float(y.mean()) + c.centre, influence))
+        theirs = c.y[(c.arm == 0) & comparable_treated(c, one, 0, trim)]
+        if len(theirs) and float(np.ptp(theirs)) == 0.0:
+            # All alike without it (nobody redeems): known to the digit, not but for rounding.
+            level = own[-1][0] - (float(theirs[0]) * c.scale + c.centre)
+            found = dataclasses.replace(found, theta=level, influence=influence)
         effects.append(found)
         counts = [found.n, found.n_baseline]
     k = len(outcomes)
@@ -64,4 +71,8 @@ def treated_levels(
     ]
     both = [*with_it, *without]
     means = np.array([s.theta for s in both])
-    return Levels(means[:k], means[k:], covariance(both, cluster), counts[0], counts[1])
+    groups = None
+    if cluster is not None:
+        used = np.any([s.influence != 0.0 for s in both], axis=0)
+        groups = len(np.unique(cluster[used]))
+    return Levels(means[:k], means[k:], covariance(both, cluster), *counts, groups)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from retention_lab.errors import DataError, counted
 from retention_lab.incentives.observed.crossfit import Crossed
-from retention_lab.incentives.observed.effects import Floats
+from retention_lab.incentives.observed.effects import Floats, Ints
 from retention_lab.incentives.observed.sample import LEVEL, MISSING, source_of
 
 Bools = npt.NDArray[np.bool_]
@@ -84,12 +84,21 @@ def no_overlap(
     rare = found.n / max(found.n + found.n_baseline, 1)
     told = (
         f"of {counted(found.n, 'unit')} of {arm!r} and {found.n_baseline:,} of {other!r}, "
-        f"{found.left:,} and {found.left_baseline:,} have anybody alike in the other (a "
+        f"{few(found.left)} and {few(found.left_baseline)} have anybody alike in the other (a "
         f"chance of at least {found.trim:g})"
     )
     if rare < 2.0 * found.trim:
         return f"{told}; {arm!r} is rare ({rare:.2%} of them), so set incentive.trim lower"
-    return f"{told}; where {where} there are {mine:,} of {arm!r} and {theirs:,} of {other!r}"
+    return f"{told}; where {where} there are {few(mine)} of {arm!r} and {few(theirs)} of {other!r}"
+
+
+def few(n: int) -> str:
+    """A count in words that give no small group away.
+
+    >>> few(0), few(3), few(1200)
+    ('0', 'fewer than 20', '1,200')
+    """
+    return f"fewer than {LEAST}" if 0 < n < LEAST else f"{n:,}"
 
 
 def refuse(c: Crossed, whys: Sequence[str]) -> DataError:
@@ -177,3 +186,17 @@ def histogram(c: Crossed, one: int, base: int, bins: int = BINS) -> Histogram:
         found = np.histogram(chance[c.arm == k], edges)[0]
         shares.append(found / max(found.sum(), 1))
     return Histogram(edges, *shares)
+
+
+def shown(counts: Ints, least: int) -> Bools:
+    """Which counts [B] of units may be told: none from 1 to `least` - 1, nor what gives it away.
+
+    The sum is known. So what is hidden adds up to `least` or more, in two parts at least: the
+    smallest further ones are hidden until it does (an empty part tells as much as a small one).
+    """
+    hide = (counts > 0) & (counts < least)
+    for i in np.argsort(counts, kind="stable"):
+        if not hide.any() or (hide.sum() > 1 and counts[hide].sum() >= least):
+            break
+        hide[i] = hide[i] or counts[i] > 0
+    return ~hide

@@ -31,14 +31,18 @@ def e_value_of_limit(low: float, high: float) -> float:
     return e_value(low if low > 1.0 else high)
 
 
-def ratio_of_difference(difference: float, std_error: float, deviation: float) -> Floats:
+def ratio_of_difference(
+    difference: float, std_error: float, deviation: float, alpha: float = 0.05
+) -> Floats:
     """Risk ratio that a difference of a number amounts to, and its interval: [ratio, low, high].
 
     exp(0.91 d), exp(0.91 d -+ 1.78 se(d)) with d the difference over the outcome's `deviation`.
     Source: VanderWeele and Ding (2017), after Chinn (2000), Statistics in Medicine 19, 3127-3131.
     """
     d, se = difference / deviation, std_error / deviation
-    return np.asarray(np.exp([0.91 * d, 0.91 * d - 1.78 * se, 0.91 * d + 1.78 * se]))
+    # Their 1.78 is 0.91 times 1.96, rounded; other levels are not in the source.
+    half = (1.78 if alpha == 0.05 else 0.91 * float(special.ndtri(1.0 - alpha / 2.0))) * se
+    return np.asarray(np.exp([0.91 * d, 0.91 * d - half, 0.91 * d + half]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

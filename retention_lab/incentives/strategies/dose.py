@@ -12,18 +12,21 @@ from retention_lab.data.moments import Floats, Moments
 from retention_lab.experiment.incentive import REDEEMED, RETURNS, REVENUE
 from retention_lab.experiment.plan import Plan
 from retention_lab.incentives.arms import dose as response
+from retention_lab.incentives.arms.contrasts import hidden
 from retention_lab.incentives.arms.fieller import critical
 from retention_lab.incentives.arms.means import LEAST_UNITS, TOO_FEW, Means, means_of
 from retention_lab.incentives.strategies import randomised
 from retention_lab.results import Row
 
 POINTS = 21  # of a curve that is drawn
+KNOTS = 6  # of the spline, at most
 CURVES = {"linear": 2, "spline": 4}  # by name, the fewest doses that it takes
 FEW_DOSES = "few_doses: a curve needs {least} doses or more"
 AT_END = (
     "at_the_end: the best dose is the {end} of those that were tried; a test further out may find "
     "a better one"
 )
+NOT_MONOTONE = "not_monotone: the means at these doses go up and down by more than chance does"
 CLUSTERED = "clusters: responses to a dose where clusters were randomised cannot be analysed yet"
 
 
@@ -60,8 +63,14 @@ def _response(
     """The means at each dose, and the curves through them."""
     same: dict[str, Any] = {"analysis": "incentive", "metric": metric, "baseline": plan.arms[0]}
     z = critical(plan.spec.inference.alpha)
-    kept = {a: m for a, m in found.items() if m is not None and m.n >= LEAST_UNITS}
+    kept = {a: m for a, m in found.items()
+            if m is not None and m.n >= LEAST_UNITS and not hidden(plan, m.n)}  # fmt: skip
     for arm, m in found.items():
+        why = None if m is None else hidden(plan, m.n)
+        if why is not None:
+            yield Row(**same, estimand="dose_mean", arm=arm, at=_text(dose[arm]), method="mean",
+                      note=why)  # fmt: skip
+            continue
         value = None if m is None or not m.n else float(m.mean[0])
         error = float(np.sqrt(m.covariance[0, 0])) if m is not None and arm in kept else None
         yield Row(
@@ -87,9 +96,13 @@ def _cells(doses: list[float], means: list[Means], weights: Floats) -> response.
 
 
 def _knots(doses: Floats) -> Floats:
-    """Three knots of the spline: the ends and the middle dose."""
+    """Knots of the spline: every dose, or six of them where there are more.
+
+    With a knot at each dose the curve goes through the means, so that nothing is assumed of the
+    doses that were tried; with fewer it may miss them all, and its errors do not know of that.
+    """
     values = np.unique(doses)
-    return np.asarray(values[[0, len(values) // 2, -1]])
+    return np.asarray(values[np.unique(np.linspace(0, len(values) - 1, KNOTS).round().astype(int))])
 
 
 def _curves(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterator[Row]:
@@ -128,14 +141,14 @@ def _monotone(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterat
     variance = cells.spread[order] / n / (n - 1)
     rising = bool(np.polyfit(cells.dose, cells.mean, 1, w=np.sqrt(cells.n))[0] >= 0)
     fitted = response.isotonic(n, mean, rising)
-    draws = response.isotonic_draws(n, mean, variance, rising=rising)
-    alpha = plan.spec.inference.alpha
-    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2], axis=0)
-    for x, value, a, b in zip(cells.dose[order], fitted, low, high, strict=True):
+    band = response.isotonic_band(mean, variance, rising, plan.spec.inference.alpha)
+    for i, (x, value) in enumerate(zip(cells.dose[order], fitted, strict=True)):
         yield Row(
             **same, estimand="dose_response", term="isotonic", at=_text(x), estimate=float(value),
-            ci_low=float(min(a, value)), ci_high=float(max(b, value)), n=int(n.sum()),
-            method="isotonic regression, interval by normal draws of the means",
+            ci_low=None if band is None else float(min(band[0][i], value)),
+            ci_high=None if band is None else float(max(band[1][i], value)), n=int(n.sum()),
+            method="isotonic regression, all intervals hold together if the response is monotone",
+            note=NOT_MONOTONE if band is None else None,
         )  # fmt: skip
 
 
@@ -148,12 +161,12 @@ def _profit(plan: Plan, whole: Moments, arms: list[str]) -> Iterator[Row]:
     roles = tuple(r for r in (REVENUE, RETURNS, REDEEMED) if r in offer.money)
     columns = tuple(offer.money[r] for r in roles)
     doses, means, z = [], [], critical(plan.spec.inference.alpha)
-    profit, spread = [], []
+    profit, spread, contacts = [], [], []
     same: dict[str, Any] = {"analysis": "incentive", "metric": said.revenue,
                             "baseline": plan.arms[0]}  # fmt: skip
     for arm in arms:
         m = _cell(whole, arm, columns)
-        if m is None or m.n < LEAST_UNITS:
+        if m is None or m.n < LEAST_UNITS or hidden(plan, m.n):
             continue
         value = {REVENUE: said.margin, RETURNS: -said.margin, REDEEMED: -said.redemption(arm)}
         weights = np.array([value[r] for r in roles])
@@ -164,6 +177,7 @@ def _profit(plan: Plan, whole: Moments, arms: list[str]) -> Iterator[Row]:
         means.append(m)
         profit.append(estimate)
         spread.append(error**2 * m.n * (m.n - 1))
+        contacts.append(contact)
         yield Row(
             **same, estimand="profit_at_dose", arm=arm, at=_text(said.dose[arm]),
             estimate=estimate, std_error=error, ci_low=estimate - z * error,
@@ -175,17 +189,22 @@ def _profit(plan: Plan, whole: Moments, arms: list[str]) -> Iterator[Row]:
         yield Row(**same, estimand="best_dose", note=note)
         return
     n = np.array([m.n for m in means], dtype=np.float64)
-    cells = response.Cells(np.array(doses), n, np.array(profit), np.array(spread))
+    # The curve is of what comes after the contact: a cost that is there or not has no slope.
+    cells = response.Cells(np.array(doses), n, np.array(profit) + contacts, np.array(spread))
     basis = response.spline(_knots(values).tolist())
+    alpha = plan.spec.inference.alpha
     best = response.best(
         response.fit(cells, basis), float(values[0]), float(values[-1]), values,
-        plan.spec.inference.alpha, said.seed,
+        alpha, said.seed, said.cost.contact, said.dose.get(plan.arms[0]),
     )  # fmt: skip
+    low, high = response.around(values, best.chance, alpha)
     ends = {float(values[0]): "lowest", float(values[-1]): "highest"}
     edge = AT_END.format(end=ends[best.dose]) if best.dose in ends else None
     yield Row(
-        **same, estimand="best_dose", term="spline", estimate=best.dose, ci_low=best.low,
-        ci_high=best.high, n=int(n.sum()), method="top of a natural cubic spline", note=edge,
+        **same, estimand="best_dose", term="spline", estimate=best.dose,
+        ci_low=min(low, best.low), ci_high=max(high, best.high), n=int(n.sum()),
+        method="top of a natural cubic spline; interval from and to the doses about those that may "
+        "be the best one tried", note=edge,
     )  # fmt: skip
     for x, chance in zip(values, best.chance, strict=True):
         yield Row(**same, estimand="chance_best", at=_text(x), estimate=float(chance),

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retention_lab.incentives.arms.contrasts import SUPPRESSED
+from retention_lab.incentives.arms.fieller import critical
 from retention_lab.incentives.observed.aipw import average_effect, average_level
 from retention_lab.incentives.observed.balance import balance
 from retention_lab.incentives.observed.crossfit import Crossed
 from retention_lab.incentives.observed.effects import Effect, combine, effect
-from retention_lab.incentives.observed.overlap import histogram
+from retention_lab.incentives.observed.overlap import histogram, shown
 from retention_lab.incentives.observed.refute import (
     placebo_range,
     placebo_treatment,
@@ -121,7 +123,8 @@ def _ratio(
         if spread is None:
             return None, method, NO_RATIO
         centre = math.log(levels[0].theta / levels[1].theta)
-        ends = (centre - 1.96 * spread, centre, centre + 1.96 * spread)
+        half = critical(asked.alpha) * spread
+        ends = (centre - half, centre, centre + half)
         low, middle, high = (math.exp(max(min(v, 600.0), -600.0)) for v in ends)
         return (middle, low, high), method, None
     method = "risk ratio that the standardised difference amounts to"
@@ -130,7 +133,9 @@ def _ratio(
     deviation = math.sqrt(sum(spreads) / 2.0)
     if found.estimate is None or found.std_error is None or not deviation > 0.0:
         return None, method, found.note or NO_RATIO
-    rr, low, high = ratio_of_difference(found.estimate, found.std_error, deviation).tolist()
+    rr, low, high = ratio_of_difference(
+        found.estimate, found.std_error, deviation, asked.alpha
+    ).tolist()
     return (rr, low, high), method, None
 
 
@@ -143,6 +148,8 @@ def comparison_rows(asked: Asked, apart: Mapping[tuple[str, str], str]) -> Itera
     c = asked.crossed(first)
     control = asked.plan.arms[0]
     for arm in c.arms[1:] if c.doubt is None else ():
+        if apart.get((first, arm), "").startswith("suppressed"):
+            continue
         one = c.arms.index(arm)
         counts = {"n": int((c.arm == one).sum()), "n_baseline": int((c.arm == 0).sum())}
         for d in balance(asked.sample, c, one, 0, asked.trim):
@@ -153,12 +160,17 @@ def comparison_rows(asked: Asked, apart: Mapping[tuple[str, str], str]) -> Itera
                 yield asked.row("standardised_difference", None, arm, told, term=d.name.strip(),
                                 at=at, method="weighted by 1 / propensity")  # fmt: skip
         found = histogram(c, one, 0)
-        for side, shares in ((arm, found.arm), (control, found.baseline)):
-            for edge, share in zip(found.edges[:-1], shares, strict=True):
+        least = asked.plan.spec.privacy.min_cell
+        for side, shares, n in (
+            (arm, found.arm, counts["n"]),
+            (control, found.baseline, counts["n_baseline"]),
+        ):
+            told = shown(np.rint(shares * n).astype(np.int64), least)
+            for edge, share, may in zip(found.edges[:-1], shares, told, strict=True):
                 yield Row(analysis="incentive", estimand="propensity_share", arm=side,
-                          baseline=control, term=arm, at=f"{edge:g}", estimate=float(share),
-                          n=int((c.arm == (one if side == arm else 0)).sum()),
-                          method=asked.made_by)  # fmt: skip
+                          baseline=control, term=arm, at=f"{edge:g}",
+                          estimate=float(share) if may else None, n=n, method=asked.made_by,
+                          note=None if may else SUPPRESSED.format(least=least))  # fmt: skip
 
 
 def refutation_rows(asked: Asked, whys: Mapping[tuple[str, str], str]) -> Iterator[Row]:

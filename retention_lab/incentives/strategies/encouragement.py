@@ -30,7 +30,17 @@ def rows(plan: Plan, evidence: Evidence) -> Iterator[Row]:
             continue
         columns = (plan.needed[metric].numerator.name, offer.redeemed[metric])
         for found in by_arm(plan, evidence.moments, metric, columns):
+            why = found.hidden(plan)
+            if why is not None:
+                yield Row(analysis="incentive", metric=metric, estimand="late", arm=found.arm,
+                          baseline=plan.arms[0], note=why)  # fmt: skip
+                continue
             yield from _of_outcome(plan, metric, found)
+            if _has_limits(plan, metric):
+                # Of the arms as they are: what covariates explain is a part of what is bounded.
+                for plain in by_arm(plan, evidence.moments, metric, columns, adjust=False):
+                    if plain.arm == found.arm:
+                        yield from _bounds(plan, metric, plain)
     yield from randomised.rows(plan, evidence)
 
 
@@ -45,7 +55,7 @@ def _of_outcome(plan: Plan, metric: str, found: ArmContrast) -> Iterator[Row]:
         "n": found.contrast.arm.units,
         "n_baseline": found.contrast.base.units,
     }
-    z = critical(alpha)
+    z = critical(alpha, found.contrast.df)
     error = one.first_stage_error
     yield Row(
         **same,
@@ -69,9 +79,17 @@ def _of_outcome(plan: Plan, metric: str, found: ArmContrast) -> Iterator[Row]:
         method=f"{SETS}; {found.method}",
         note=one.note,
     )
-    if not plan.needed[metric].numerator.binary and plan.needed[metric].numerator.how != "any":
-        return
-    bounds = full_uptake(found.contrast)
+
+
+def _has_limits(plan: Plan, metric: str) -> bool:
+    """Whether the outcome is 0 or 1."""
+    column = plan.needed[metric].numerator
+    return column.binary or column.how == "any"
+
+
+def _bounds(plan: Plan, metric: str, found: ArmContrast) -> Iterator[Row]:
+    """What the effect could be if everyone redeemed."""
+    bounds = full_uptake(found.contrast, alpha=plan.spec.inference.alpha)
     if bounds is None:
         return
     ends: tuple[tuple[str, float, dict[str, Any]], ...] = (
@@ -80,7 +98,17 @@ def _of_outcome(plan: Plan, metric: str, found: ArmContrast) -> Iterator[Row]:
     )
     for term, value, end in ends:
         yield Row(
-            **same, estimand="full_uptake_bound", term=term, estimate=value, method=BOUNDS, **end
+            analysis="incentive",
+            metric=metric,
+            estimand="full_uptake_bound",
+            arm=found.arm,
+            baseline=plan.arms[0],
+            term=term,
+            estimate=value,
+            n=found.contrast.arm.units,
+            n_baseline=found.contrast.base.units,
+            method=BOUNDS,
+            **end,
         )
 
 

@@ -6,10 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from retention_lab.data.evidence import Evidence
 from retention_lab.errors import DataError
 from retention_lab.experiment.incentive import BOUGHT, REDEEMED, RETURNS, REVENUE
 from retention_lab.experiment.plan import Plan
+from retention_lab.incentives.arms.contrasts import hidden
 from retention_lab.incentives.arms.ledger import Terms, ledger
 from retention_lab.incentives.arms.means import Contrast, Means
 from retention_lab.incentives.observed.aipw import average_effect, effect_on_treated
@@ -120,7 +123,7 @@ def rows(plan: Plan, evidence: Evidence) -> Iterator[Row]:
             yield from _effects(asked, metric, arm, whys.get((metric, arm)))
             if (metric, arm) not in whys:
                 yield from benchmark_rows(asked, metric, arm)
-    apart = {k: v for k, v in whys.items() if v.startswith("no_overlap")}
+    apart = {k: v for k, v in whys.items() if v.startswith(("no_overlap", "suppressed"))}
     yield from comparison_rows(asked, apart)
     yield from refutation_rows(asked, whys)
     yield from _ledger(asked)
@@ -172,6 +175,9 @@ def _fit(plan: Plan, evidence: Evidence) -> Asked | None:
 def _why_not(asked: Asked, metric: str, arm: str) -> str | None:
     """Why an arm has no effect on a metric: a note, or None."""
     c = asked.crossed(metric)
+    why = _hidden(asked, c, arm)
+    if why is not None:
+        return why
     if c.doubt is not None or arm not in c.arms:
         return c.few.get(arm) or c.doubt or c.few[arm]
     found = _overlap(asked, c, arm)
@@ -180,6 +186,14 @@ def _why_not(asked: Asked, metric: str, arm: str) -> str | None:
     one = c.arms.index(arm)
     x = asked.sample.x[c.rows]
     return f"no_overlap: {no_overlap(c, one, 0, found, x, asked.sample.names)}"
+
+
+def _hidden(asked: Asked, c: Crossed, arm: str) -> str | None:
+    """Why nothing may be told of an arm: it, or the control, has units but too few."""
+    known = ~np.isnan(asked.sample.y[c.outcome])
+    code = asked.sample.arm[known]
+    sizes = [int((code == asked.sample.arms.index(a)).sum()) for a in (arm, asked.plan.arms[0])]
+    return hidden(asked.plan, *sizes)
 
 
 def _overlap(asked: Asked, c: Crossed, arm: str) -> Overlap:
@@ -200,7 +214,7 @@ def _effects(asked: Asked, metric: str, arm: str, why: str | None) -> Iterator[R
     """The plain difference, and the effects that the covariates allow."""
     c, trim = asked.crossed(metric), asked.trim
     aipw = f"AIPW, {asked.made_by}, " + (f"trimmed at {trim:g}" if trim else "not trimmed")
-    if c.doubt is None and arm in c.arms:
+    if c.doubt is None and arm in c.arms and _hidden(asked, c, arm) is None:
         y = asked.sample.y[c.outcome][c.rows]
         plain = naive(c.arm, y, c.arms.index(arm), 0, c.rows, c.size)
         yield asked.row("naive_difference", metric, arm, asked.judged(plain), method="unadjusted")
@@ -263,7 +277,7 @@ def _ledger(asked: Asked) -> Iterator[Row]:
     method = f"effect on the treated, {asked.made_by}, Fieller's interval"
     for arm in plan.arms[1:]:
         found = treated_levels(asked.fitted, names, arm, asked.trim, asked.sample.cluster)
-        if found is None:
+        if found is None or hidden(plan, found.n, found.n_baseline):
             continue
         k = len(names)
         v = found.covariance
@@ -274,6 +288,7 @@ def _ledger(asked: Asked) -> Iterator[Row]:
             zero,
             zero,
             v[:k, k:],
+            found.groups,
         )
         terms = Terms(said.margin, said.cost.contact, said.redemption(arm), said.min_roi)
         for line in ledger(roles, both, terms, asked.alpha):

@@ -38,6 +38,12 @@ def rows(plan: Plan, evidence: Evidence) -> Iterator[Row]:
     covariates = bool(plan.needed[said.revenue].covariates)
     for adjust in (False, True) if covariates else (False,):
         for found in by_arm(plan, evidence.moments, said.revenue, columns, adjust=adjust):
+            why = found.hidden(plan)
+            if why is not None:
+                if not adjust:
+                    yield Row(analysis="incentive", metric=said.revenue, arm=found.arm, note=why,
+                              estimand="incremental_profit", baseline=plan.arms[0])  # fmt: skip
+                continue
             terms = Terms(said.margin, said.cost.contact, said.redemption(found.arm), said.min_roi)
             for line in ledger(roles, found.contrast, terms, plan.spec.inference.alpha):
                 if not adjust or (line.estimand in AGAIN and found.method == ADJUSTED):
