@@ -33,8 +33,8 @@ class Evidence:
     running: Running | None = None
 
 
-def reduce_incentive(plan: Plan) -> Evidence:
-    """Read what the plan's strategy needs, and no more.
+def reduce_incentive(plan: Plan, moments: Moments | None = None) -> Evidence:
+    """Read what the plan's strategy needs, and no more; not again what `moments` holds already.
 
     Raises PlanError where the file has no incentive section, DataError where a table cannot be
     read.
@@ -45,7 +45,7 @@ def reduce_incentive(plan: Plan) -> Evidence:
     if said.strategy in RANDOMISED:
         from retention_lab.data.reduce import reduce
 
-        moments = reduce(plan)
+        moments = reduce(plan) if moments is None else moments
         if said.pull_forward is None:
             return Evidence(moments)
         from retention_lab.data.weeks import reduce_weeks
