@@ -78,6 +78,11 @@ def named_faults(spec: Spec) -> list[str]:
                 faults.append(f"incentive.dose: there is no arm {strange[0]!r}{hint}")
     elif spec.design is not None:
         faults.append(f"incentive: a {said.strategy} has no design; take it out of the file")
+    if spec.inference.sequential:
+        faults.append(
+            "inference.sequential: effects and ledger of an incentive are looked at once, and "
+            "their intervals do not hold for looking every day; take it out, or the incentive"
+        )
     if not spec.metrics:
         faults.append("incentive: name what it should move in metrics")
     weekly = said.pull_forward

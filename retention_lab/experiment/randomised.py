@@ -25,12 +25,14 @@ def check_clusters(
     what = "blocks of time" if spec.design.switchback else "clusters"
     if nobody:
         fatal.append(f"{counted(nobody, 'unit')} of {ref} without a cluster {name!r}")
-    if crossed:
+    observed = spec.incentive is not None and spec.incentive.strategy == "observational"
+    if crossed and not observed:
         fatal.append(
             f"design: {crossed:,} of {count:,} {what} are in two arms or more, so {name!r} is not "
             "what was randomised"
         )
-    checks.append(Check("clusters", True, f"{count:,} {what} by {name!r} were randomised, whole"))
+    told = "belong together" if observed else "were randomised, whole"
+    checks.append(Check("clusters", True, f"{count:,} {what} by {name!r} {told}"))
     if burnt:
         checks.append(Check("burn_in", True, f"{burnt:,} units of the burn-in are left out"))
     if spec.design.switchback and look.first and look.last:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from retention_lab.data.moments import Moments, differing_covariates
 from retention_lab.data.units import DAY
+from retention_lab.errors import PlanError
+from retention_lab.experiment.incentive import Offer, with_offer
 from retention_lab.experiment.needs import Needs, needs
+from retention_lab.experiment.sections import RANDOMISED
 from retention_lab.experiment.spec import Spec
 
 
@@ -23,6 +26,7 @@ class Saved:
     by_arm: Mapping[str | None, int]
     faults: Sequence[tuple[str, str]]
     fatal: Sequence[str]
+    offer: Offer | None = None
 
 
 def saved_reductions(spec: Spec, files: Sequence[tuple[str, Path]]) -> Saved:
@@ -37,6 +41,18 @@ def saved_reductions(spec: Spec, files: Sequence[tuple[str, Path]]) -> Saved:
         for name in dict.fromkeys(c for m in spec.metrics for c in m.covariates)
         if name not in of
     ]
+    offer = None
+    if spec.incentive is not None and spec.incentive.strategy not in RANDOMISED:
+        fatal.append(
+            f"incentive: {spec.incentive.strategy} compares units one by one, and saved reductions "
+            "hold none: give data.units or data.assignments"
+        )
+    elif spec.incentive is not None:
+        known = {str(c.value): "number" for c in stored.values() if c.how == "value"}
+        try:
+            offer, needed = with_offer(spec, needed, known, {})
+        except PlanError as error:
+            fatal.append(f"saved reductions: {error}")
     wanted = {p for n in needed.values() for p in n.pairs}
     randomised = {spec.design.randomised} if spec.design.randomised is not None else set()
     keys = {spec.design.arm, *spec.segments, *randomised}
@@ -63,4 +79,4 @@ def saved_reductions(spec: Spec, files: Sequence[tuple[str, Path]]) -> Saved:
         by_arm = moments.roll_up(spec.design.arm)
         for (arm,), size in zip(by_arm.cells, by_arm.size, strict=True):
             counts[arm] = counts.get(arm, 0) + int(size)
-    return Saved(needed, counts, [f for _, m in held for f in m.faults.items()], fatal)
+    return Saved(needed, counts, [f for _, m in held for f in m.faults.items()], fatal, offer)

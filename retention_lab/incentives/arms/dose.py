@@ -123,6 +123,26 @@ def fit(cells: Cells, basis: Basis) -> Fit:
     return Fit(basis, np.asarray(coefficients), np.asarray(scale * bread @ middle @ bread))
 
 
+def lack_of_fit(cells: Cells, basis: Basis) -> float | None:
+    """p-value of: the means at the doses lie on the curve, but for chance.
+
+    Sum of squared distances of the means from the curve, over their variances, with weights that
+    make it least: chi-square with doses less coefficients degrees of freedom. `cells` are one a
+    dose. None where every curve of this kind goes through all means, or a mean has no variance.
+    """
+    from scipy import special
+
+    x = basis(cells.dose)
+    free = len(x) - int(np.linalg.matrix_rank(x))
+    variance = cells.spread / cells.n / np.maximum(cells.n - 1.0, 1.0)
+    if free < 1 or (variance <= 0.0).any():
+        return None
+    root = 1.0 / np.sqrt(variance)
+    fitted = np.linalg.lstsq(x * root[:, None], cells.mean * root, rcond=None)[0]
+    apart = (cells.mean - x @ fitted) * root
+    return float(special.chdtrc(free, apart @ apart))
+
+
 def isotonic(n: Floats, mean: Floats, rising: bool = True) -> Floats:
     """The means (C, at ascending doses) made monotone by least squares with weights `n`.
 

@@ -23,6 +23,11 @@ SAVES = "cost_negative: the arm cost less than the control, so a return per doll
 NEGATIVE_MARGIN = "negative_margin: every dollar of orders loses money before the incentive"
 CONTROL_REDEEMS = "control_redeems: customers of the control redeemed too; their cost is taken off"
 NOBODY = "nobody_redeems: no customer of the arm redeemed the incentive"
+FEW = 5.0
+FEW_BUYERS = (
+    "few_buyers: in effect fewer than five customers of an arm carry its revenue; the interval is "
+    "likely too short"
+)
 AT_LEAST = (
     "at_least: a lower bound; exact if everyone whom the incentive made buy redeemed it, and it "
     "kept nobody from buying"
@@ -98,9 +103,10 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
     def linear(name: str, w: Floats, constant: float = 0.0, note: str | None = None) -> Line:
         return _line(name, constant + float(w @ d), float(w @ v @ w), said, note)
 
-    loses = NEGATIVE_MARGIN if terms.margin < 0 else None
+    thin = FEW_BUYERS if _thin(found, at[REVENUE]) else None
+    loses = NEGATIVE_MARGIN if terms.margin < 0 else thin
     leak = CONTROL_REDEEMS if redeemed and found.base.mean[at[REDEEMED]] > 0 else None
-    lines = [linear("incremental_revenue", weights(revenue=1.0))]
+    lines = [linear("incremental_revenue", weights(revenue=1.0), note=thin)]
     if returned:
         lines.append(linear("incremental_returns", weights(returns=1.0)))
     lines += [
@@ -112,13 +118,25 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
     lines += [
         linear("incremental_cost", paid, terms.contact, leak),
         linear("incremental_profit", goods - paid, -terms.contact, loses),
-        *_per_dollar(d, v, goods, paid, terms, said),
-        linear("break_even_cost", goods - paid),
+        *(
+            dataclasses.replace(line, note=line.note or thin)
+            for line in _per_dollar(d, v, goods, paid, terms, said)
+        ),
+        linear("break_even_cost", goods - paid, note=thin),
         _ratio(found, at[REVENUE], said),
     ]
     if redeemed:
         lines += _redeemers(found, at, said)
     return lines
+
+
+def _thin(found: Contrast, at: int) -> bool:
+    """Whether n mean^2 / mean of squares, of the revenue, is below `FEW` in an arm of units."""
+    for arm in (found.arm, found.base):
+        mean, spread = float(arm.mean[at]), float(arm.covariance[at, at]) * arm.n
+        if arm.n == arm.units and mean > 0.0 and arm.n * mean**2 < FEW * (mean**2 + spread):
+            return True
+    return False
 
 
 def _line(name: str, estimate: float, variance: float, said: _Said, note: str | None) -> Line:

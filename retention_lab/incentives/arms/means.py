@@ -163,8 +163,8 @@ def contrast(
         moved.append(Means(p.mean - step @ slope, left * (1 / p.n + about), p.n, p.units))
         slopes.append(slope)
     a, b = slopes
-    parts = (x.T @ spread @ y / total for x, y in ((a, a), (b, b), (a, b)))
-    return Contrast(moved[0], moved[1], *(np.asarray(p) for p in parts))
+    own, theirs, both = (np.asarray(x.T @ spread @ y / total) for x, y in ((a, a), (b, b), (a, b)))
+    return Contrast(moved[0], moved[1], own, theirs, both)
 
 
 def _units(m: Moments, cell: int, columns: Sequence[str]) -> int:

@@ -66,6 +66,17 @@ def effect_on_treated(
     return _solved(c, keep, theta, influence, n, n_base, left_out, (one, base))
 
 
+def like_the_treated(c: Crossed, one: int, base: int = 0, trim: float = 0.01) -> float:
+    """How many units of the baseline `effect_on_treated` rests on: (sum w)^2 / sum w^2.
+
+    With w = p_one / p_base their weights; Kish (1965), Survey Sampling, section 11.2C.
+    """
+    theirs = comparable_treated(c, one, base, trim) & (c.arm == base)
+    weight = c.chance[theirs, one] / c.chance[theirs, base]
+    squares = float(weight @ weight)
+    return float(weight.sum()) ** 2 / squares if squares > 0.0 else 0.0
+
+
 def average_level(c: Crossed, one: int, trim: float = 0.01, base: int = 0) -> Solved:
     """The mean outcome if everyone comparable were in arm `one`: for ratios and levels."""
     if c.doubt is not None:

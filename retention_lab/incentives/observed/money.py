@@ -75,4 +75,4 @@ def treated_levels(
     if cluster is not None:
         used = np.any([s.influence != 0.0 for s in both], axis=0)
         groups = len(np.unique(cluster[used]))
-    return Levels(means[:k], means[k:], covariance(both, cluster), *counts, groups)
+    return Levels(means[:k], means[k:], covariance(both, cluster), counts[0], counts[1], groups)

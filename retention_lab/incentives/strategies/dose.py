@@ -19,12 +19,17 @@ from retention_lab.incentives.strategies import randomised
 from retention_lab.results import Row
 
 POINTS = 21  # of a curve that is drawn
+MISFIT = 0.001  # p-value below which the means are said not to lie on a curve
 KNOTS = 6  # of the spline, at most
 CURVES = {"linear": 2, "spline": 4}  # by name, the fewest doses that it takes
 FEW_DOSES = "few_doses: a curve needs {least} doses or more"
 AT_END = (
     "at_the_end: the best dose is the {end} of those that were tried; a test further out may find "
     "a better one"
+)
+OFF_CURVE = (
+    "off_curve: the means lie off this curve by more than chance does, and its intervals do not "
+    "know of that; read the means"
 )
 NOT_MONOTONE = "not_monotone: the means at these doses go up and down by more than chance does"
 CLUSTERED = "clusters: responses to a dose where clusters were randomised cannot be analysed yet"
@@ -118,6 +123,8 @@ def _curves(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterator
         fit = response.fit(cells, basis)
         alpha = plan.spec.inference.alpha
         grid = np.linspace(values[0], values[-1], POINTS)
+        poor = response.lack_of_fit(cells, basis)
+        note = OFF_CURVE if poor is not None and poor < MISFIT else None
         for estimand, at, table in (
             ("dose_response", grid, fit.at(grid, alpha)),
             ("dose_effect", values, fit.effect(values, base, alpha)),
@@ -130,7 +137,7 @@ def _curves(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterator
                     **same, estimand=estimand, term=name, at=_text(x), estimate=float(value),
                     std_error=float(error), ci_low=float(low), ci_high=float(high),
                     p_value=_p(value, error) if estimand != "dose_response" else None,
-                    n=int(cells.n.sum()), method=f"least squares, {name}, HC2 errors",
+                    n=int(cells.n.sum()), method=f"least squares, {name}, HC2 errors", note=note,
                 )  # fmt: skip
 
 

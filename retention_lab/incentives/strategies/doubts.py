@@ -165,8 +165,8 @@ def comparison_rows(asked: Asked, apart: Mapping[tuple[str, str], str]) -> Itera
             (arm, found.arm, counts["n"]),
             (control, found.baseline, counts["n_baseline"]),
         ):
-            told = shown(np.rint(shares * n).astype(np.int64), least)
-            for edge, share, may in zip(found.edges[:-1], shares, told, strict=True):
+            fine = shown(np.rint(shares * n).astype(np.int64), least)
+            for edge, share, may in zip(found.edges[:-1], shares, fine, strict=True):
                 yield Row(analysis="incentive", estimand="propensity_share", arm=side,
                           baseline=control, term=arm, at=f"{edge:g}",
                           estimate=float(share) if may else None, n=n, method=asked.made_by,

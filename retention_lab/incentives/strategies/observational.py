@@ -14,8 +14,12 @@ from retention_lab.experiment.incentive import BOUGHT, REDEEMED, RETURNS, REVENU
 from retention_lab.experiment.plan import Plan
 from retention_lab.incentives.arms.contrasts import hidden
 from retention_lab.incentives.arms.ledger import Terms, ledger
-from retention_lab.incentives.arms.means import Contrast, Means
-from retention_lab.incentives.observed.aipw import average_effect, effect_on_treated
+from retention_lab.incentives.arms.means import LEAST_UNITS, Contrast, Means
+from retention_lab.incentives.observed.aipw import (
+    average_effect,
+    effect_on_treated,
+    like_the_treated,
+)
 from retention_lab.incentives.observed.crossfit import Crossed, Fitted, cross_fit
 from retention_lab.incentives.observed.effects import Effect, Solved, effect, naive
 from retention_lab.incentives.observed.money import treated_levels
@@ -37,6 +41,10 @@ from retention_lab.incentives.strategies.doubts import (
 )
 from retention_lab.results import Row
 
+FEW_ALIKE = (
+    "few_alike: a few units of the control carry most of the weight, as if there were fewer than "
+    f"{LEAST_UNITS}; the interval may be too short"
+)
 MUCH = 0.1  # share of units left out from which on an effect says so
 ROLES = (REVENUE, RETURNS, REDEEMED, BOUGHT)
 
@@ -243,8 +251,14 @@ def _on_treated(asked: Asked, metric: str, arm: str, aipw: str) -> Iterator[Row]
     if not overlap(c, one, 0, keep, asked.trim).enough:
         return
     found = asked.judged(effect_on_treated(c, one, 0, asked.trim))
-    found = dataclasses.replace(found, note=found.note or _doubt(asked, c, found.left_out))
+    note = found.note or _few_alike(c, one, asked.trim) or _doubt(asked, c, found.left_out)
+    found = dataclasses.replace(found, note=note)
     yield asked.row("average_effect_treated", metric, arm, found, method=aipw)
+
+
+def _few_alike(c: Crossed, one: int, trim: float) -> str | None:
+    """Said where a few units of the control stand for all who got it."""
+    return FEW_ALIKE if like_the_treated(c, one, 0, trim) < LEAST_UNITS else None
 
 
 def _doubt(asked: Asked, c: Crossed, left_out: float) -> str | None:
@@ -291,6 +305,8 @@ def _ledger(asked: Asked) -> Iterator[Row]:
             found.groups,
         )
         terms = Terms(said.margin, said.cost.contact, said.redemption(arm), said.min_roi)
+        c = asked.fitted.crossed[offer.money[REVENUE]]
+        doubt = _few_alike(c, c.arms.index(arm), asked.trim)
         for line in ledger(roles, both, terms, asked.alpha):
             told = Effect(
                 line.estimate,
@@ -300,6 +316,6 @@ def _ledger(asked: Asked) -> Iterator[Row]:
                 line.p_value,
                 found.n,
                 found.n_baseline,
-                note=line.note,
+                note=line.note or doubt,
             )
             yield asked.row(line.estimand, said.revenue, arm, told, method=method)

@@ -15,6 +15,7 @@ from retention_lab.incentives.arms.dose import (
     fit,
     isotonic,
     isotonic_band,
+    lack_of_fit,
     linear,
     spline,
 )
@@ -203,3 +204,18 @@ def test_a_cost_of_the_contact_alone_does_not_bend_the_curve():
     assert top.dose == pytest.approx(6.25, abs=0.15)
     assert top.value == pytest.approx(0.25 * 6.25 - 0.02 * 6.25**2 - 0.3, abs=0.01)
     assert best(found, 0.0, 10.0, tried, fixed=0.9, free=0.0).dose == 0.0
+
+
+def test_means_off_a_curve_are_noticed_as_often_as_chance_says():
+    rng = np.random.default_rng(5)
+    dose, n, runs = np.array([0.0, 5, 10, 20, 40]), np.array([50.0, 80, 60, 70, 90]), 2000
+    p = []
+    for _ in range(runs):
+        mean = 1 + 0.1 * dose + rng.normal(size=5) * (1 + dose / 9) / np.sqrt(n)
+        p.append(lack_of_fit(Cells(dose, n, mean, (1 + dose / 9) ** 2 * (n - 1)), linear))
+    for alpha in (0.05, 0.5):
+        error = np.sqrt(alpha * (1 - alpha) / runs)
+        assert abs((np.array(p) < alpha).mean() - alpha) < 3.5 * error
+    jump = 1 + 0.1 * dose + (dose > 0)
+    assert lack_of_fit(Cells(dose, n * 100, jump, n * 100), linear) < 1e-6
+    assert lack_of_fit(Cells(dose, n, jump, n), spline(dose)) is None

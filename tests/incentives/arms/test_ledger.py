@@ -181,3 +181,13 @@ def test_what_cannot_be_told_says_why():
     zero = of_moments([[5.0], [0.0]], [[9.0], [0.0]], (400, 400))
     made = lines((book.REVENUE,), zero, Terms(0.3, contact=0.1))
     assert made["revenue_ratio"].note.startswith("zero_baseline")
+
+
+def test_revenue_of_a_handful_of_customers_is_said_to_be_one():
+    """n mean^2 / (mean^2 + variance): 400 / (1 + 99) = 4 customers in effect, and 8."""
+    few = of_moments([[1.0], [1.0]], [[99.0], [1.0]], (400, 400))
+    enough = of_moments([[1.0], [1.0]], [[49.0], [1.0]], (400, 400))
+    for found, said in ((few, True), (enough, False)):
+        made = lines((book.REVENUE,), found, Terms(0.3, contact=0.1))
+        for name in ("incremental_profit", "margin_per_dollar", "incremental_revenue"):
+            assert (made[name].note or "").startswith("few_buyers") == said, name

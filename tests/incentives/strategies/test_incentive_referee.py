@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import retention_lab as rl
+from retention_lab.errors import PlanError
 from retention_lab.incentives.observed.overlap import few, shown
 
 DESIGN = {"unit": "id", "arm": "arm", "control": "none"}
@@ -182,3 +183,53 @@ def test_arms_that_nobody_planned_are_not_held_against_a_plan(write):
     checks = checked(strategy="observational", covariates=["x"])
     assert all(c.ok for c in checks)
     assert not any("planned" in c.text for c in checks)
+
+
+@pytest.mark.parametrize(
+    "incentive",
+    [
+        {"strategy": "randomised", "cost": {"redemption": 1}},
+        {"strategy": "encouragement", "cost": {"contact": 1}},
+        {"strategy": "dose", "dose": {"none": 0, "coupon": 5, "tiny": 10}},
+    ],
+)
+def test_saved_reductions_give_the_rows_of_the_units(write, tmp_path, incentive):
+    plan, results = asked(write, shop(small=100), incentive)
+    rl.reduce(plan).save(tmp_path / "moments.parquet")
+    said = {"design": DESIGN, "metrics": METRICS}
+    path = write(data={"moments": "moments.parquet"}, incentive={**MONEY, **incentive}, **said)
+    again = rl.plan(path)
+    assert rl.analyse_incentive(again, rl.reduce_incentive(again)) == results
+    for more in ({"strategy": "observational", "covariates": ["x"]},):
+        path = write(data={"moments": "moments.parquet"}, incentive={**MONEY, **more}, **said)
+        with pytest.raises(PlanError, match="saved reductions hold none: give"):
+            rl.plan(path)
+
+
+def test_saved_reductions_without_what_a_ledger_needs_are_refused(write, tmp_path):
+    path = write({"units": shop()}, data={"units": "units.parquet"}, design=DESIGN, metrics=METRICS)
+    rl.reduce(rl.plan(path)).save(tmp_path / "moments.parquet")
+    path = write(data={"moments": "moments.parquet"}, design=DESIGN, metrics=METRICS,
+                 incentive={"strategy": "randomised", **MONEY})  # fmt: skip
+    with pytest.raises(PlanError, match=r"saved reductions: .*'redeemed' is neither"):
+        rl.plan(path)
+
+
+def test_an_incentive_is_not_looked_at_every_day(write):
+    for strategy in ("randomised", "encouragement"):
+        with pytest.raises(PlanError, match="do not hold for looking every day"):
+            asked(write, shop(), {"strategy": strategy}, inference={"sequential": True})
+
+
+@pytest.mark.parametrize(("pull", "told"), [(0.5, False), (5.0, True)])
+def test_a_control_of_few_that_are_alike_is_told(write, pull, told):
+    """With odds of 1 to 99 and more, a dozen of the control stand for all who got it."""
+    d = shop(n=1200)
+    rng = np.random.default_rng(7)
+    d["arm"] = np.where(rng.random(1200) < 1 / (1 + np.exp(-pull * d["x"])), "coupon", "none")
+    d["redeemed"] = np.where(d["arm"] == "coupon", d["redeemed"], 0)
+    said = {"strategy": "observational", "covariates": ["x"], "cost": {"contact": 1}}
+    _, results = asked(write, d, said)
+    for estimand in ("average_effect_treated", "incremental_profit"):
+        row = results.one(estimand=estimand, metric="revenue")
+        assert (row.note or "").startswith("few_alike") == told, row
