@@ -234,7 +234,7 @@ class Source:
             sql = f"select hash({name}) as h from {scan} where {name} is not null"
             with self._errors(ref):
                 found = self.connection.execute(f"{sql} and hash({name}) % {parts} = {part}")
-                hashes = found.fetchnumpy()["h"]
+                hashes: Any = found.fetchnumpy()["h"]
             hashes.sort()
             if (hashes[1:] == hashes[:-1]).any():
                 rows, values = self.counts(ref, column)
