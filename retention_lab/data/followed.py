@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from retention_lab.data.look import FEW
 from retention_lab.data.passes import Share, passes, shares
 from retention_lab.data.relations import (
     checked,
+    column_kind,
     condition,
     events_of,
     happened,
@@ -21,13 +22,14 @@ from retention_lab.data.relations import (
     known_id,
     known_time,
     level,
+    number_of,
     relations_of,
     split_columns,
     unit_id,
 )
 from retention_lab.data.source import Source, quoted
 from retention_lab.experiment.needs import MISSING_LEVEL
-from retention_lab.experiment.sections import EVENT, EXPOSURE
+from retention_lab.experiment.sections import COHORT, EVENT, EXPOSURE
 from retention_lab.experiment.spec import Events, Spec
 
 EPOCH = dt.date(1970, 1, 1)
@@ -40,8 +42,9 @@ class TableLook:
 
     Each row is counted by the first reason that holds: it does not meet the table's condition
     (`others`), has no id, has no time, or lies after the last complete day. `events` is None for a
-    table of units. Of all rows, whatever the condition: `bare` have no id, the others `everyone`,
-    so many different ones.
+    table of units. `negative`: of the kept ones, those of the event waited for with a value below
+    0, where no condition chooses them. Of all rows, whatever the condition: `bare` have no id, the
+    others `everyone`, so many different ones.
     """
 
     rows: int
@@ -51,6 +54,7 @@ class TableLook:
     others: int
     without_time: int
     later: int
+    negative: int
     last: dt.date | None
     units: int
     events: int | None
@@ -62,7 +66,9 @@ class UnitsLook:
 
     `strays` gives by event table the units without an origin, and those with an event before it;
     `several` by column the units with two levels or more, `missing` those with none; `late` enter
-    after their origin. `some`: anyone has the event. `shared`: any unit is in its table.
+    after their origin. `sizes` has the units by level of the cohort, and of the keys of `by` that
+    hold text, where no arms are compared. `some`: anyone has the event. `shared`: any unit is in
+    its table.
     """
 
     units: int
@@ -72,6 +78,7 @@ class UnitsLook:
     late: int
     patterns: int
     levels: Mapping[str, int]
+    sizes: Mapping[str, Mapping[str, int]]
     missing: Mapping[str, int]
     several: Mapping[str, int]
     strays: Mapping[str, tuple[int, int]]
@@ -94,8 +101,13 @@ def look_at_rows(
     unit = quoted(unit_id(spec))
     rows = f"(select *, coalesce({kept}, false) as ok from t)"
     apart = "distinct " if events is not None else ""
+    value, below = checked(spec).value, "false"
+    waited = events is spec.data.events.get(checked(spec).waits_for)
+    if events is not None and waited and value is not None and events.where is None:
+        below = f"{number_of(source, ref, value)} < 0"
     (row,) = source.query(
         f"select count(*) as n, max({quoted(at)}::date) filter ({usable}) as last, "
+        f"count(*) filter ({usable} and {below}) as negative, "
         f"count(*) filter ({usable}) as usable, count({apart}{unit}) filter ({usable}) as units "
         f"from {rows}",
         t=ref,
@@ -129,6 +141,7 @@ def look_at_rows(
         without_unit=int(row["nobody"]),
         without_time=int(row["never"]),
         later=int(row["later"]),
+        negative=int(row["negative"]),
         last=row["last"],
         units=int(row["units"]),
         events=number,
@@ -150,7 +163,7 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str], count: int 
     """
     parts = shares(spec, source, count)
     keys = relations_of(spec, source, arms).keys
-    rows = [_units(spec, share, arms, len(keys), len(parts) > 1) for share in parts]
+    rows = [_units(spec, share, arms, keys, len(parts) > 1) for share in parts]
     begun = [row for row in rows if row["units"]]
     units = sum(row["units"] for row in rows)
     last = max((row["b"] for row in begun), default=None)
@@ -169,6 +182,9 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str], count: int 
         late=sum(row["late"] for row in rows),
         patterns=different("patterns"),
         levels={k: different(f"levels_{i}") for i, k in enumerate(keys)},
+        sizes={
+            k: _sum(row[name] for row in rows) for k, name in _sized(spec, source, keys).items()
+        },
         missing={k: sum(row[f"missing_{i}"] for row in rows) for i, k in enumerate(keys)},
         several=_several(spec, parts),
         strays=_strays(spec, parts, arms),
@@ -177,13 +193,32 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str], count: int 
     )
 
 
+def _sized(spec: Spec, source: Source, keys: Sequence[str]) -> dict[str, str]:
+    """The splits whose levels are counted one by one, and the name of that column of a look."""
+    survival = checked(spec)
+    if survival.origin == EXPOSURE:
+        return {}
+    binned = set(survival.bins)
+    texts = [k for k in survival.by if k in binned or column_kind(spec, source, k) == "text"]
+    return {COHORT: "sizes", **{k: f"sizes_{keys.index(k)}" for k in texts if k in keys}}
+
+
+def _sum(found: Iterable[Any]) -> dict[str, int]:
+    """Units by level, of all shares of customers together."""
+    whole: dict[str, int] = {}
+    for sizes in found:
+        for name, n in dict(sizes or {}).items():
+            whole[str(name)] = whole.get(str(name), 0) + int(n)
+    return whole
+
+
 def _unit(spec: Spec, source: Source, arms: Sequence[str]) -> str:
     """SQL of the relation ``unit``, to follow other ones."""
     return f", unit as ({relations_of(spec, source, arms).unit})"
 
 
 def _units(
-    spec: Spec, source: Source, arms: Sequence[str], keys: int, apart: bool
+    spec: Spec, source: Source, arms: Sequence[str], keys: Sequence[str], apart: bool
 ) -> dict[str, Any]:
     """What one query says of the units; of shares, `apart`, the different levels' hashes."""
 
@@ -191,7 +226,7 @@ def _units(
         known = f"list(distinct hash({value})) filter ({value} is not null)"
         return known if apart else f"count(distinct {value})"
 
-    places = [f'"key {i}"' for i in range(keys)]
+    places = [f'"key {i}"' for i in range(len(keys))]
     every = f"hash({', '.join(['cohort', *places])})"
     patterns = f"list(distinct {every})" if apart else f"approx_count_distinct({every})"
     wanted = [
@@ -201,6 +236,9 @@ def _units(
     for i, k in enumerate(places):
         missing = f"{k} is null or {k}::varchar = '{MISSING_LEVEL}'"
         wanted.append(f"{different(k)} as levels_{i}, count(*) filter ({missing}) as missing_{i}")
+    for name in _sized(spec, source, keys).values():
+        place = "cohort" if name == "sizes" else places[int(name.partition("_")[2])]
+        wanted.append(f"histogram(coalesce({place}::varchar, '{MISSING_LEVEL}')) as {name}")
     any_ref = spec.data.events[checked(spec).waits_for].table
     unit = _unit(spec, source, arms)
     (row,) = source.query(f"{unit} select {', '.join(wanted)} from unit", t=any_ref)

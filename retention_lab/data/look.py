@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retention_lab.data.source import Source, quoted
@@ -236,12 +236,22 @@ class EventLook:
 
     stray: int
     odd: frozenset[str]  # columns that hold a missing or not finite value
+    negative: Mapping[str, int]  # rows below 0, by column that has some
 
 
 def look_at_events(
-    source: Source, events: str, unit: str, events_at: str, values: Sequence[str]
+    source: Source,
+    events: str,
+    unit: str,
+    events_at: str,
+    values: Sequence[str],
+    *,
+    signed: bool = False,
 ) -> EventLook:
-    """One scan of the event table `events`, for the columns `values` that metrics add up."""
+    """One scan of the event table `events`, for the columns `values` that metrics add up.
+
+    Values below 0 are counted where `signed`: a column of whole numbers is read for nothing else.
+    """
     named, timed = quoted(unit), quoted(events_at)
     # Plain counts of a Parquet file's columns are known without reading them.
     wanted = [f"count(*) as n, count({named}) as named, count({timed}) as timed"]
@@ -249,6 +259,8 @@ def look_at_events(
     for i, v in enumerate(values):
         odd = f"not isfinite({quoted(v)}::double)" if v in fractional else "false"
         wanted.append(f"count({quoted(v)}) as known_{i}, count(*) filter ({odd}) as infinite_{i}")
+        below = f"{quoted(v)} < 0" if signed else "false"
+        wanted.append(f"count(*) filter ({below}) as below_{i}")
     (row,) = source.query(f"select {', '.join(wanted)} from e", e=events)
     stray, rows = 0, row["n"]
     if min(row["named"], row["timed"]) < rows:
@@ -259,6 +271,7 @@ def look_at_events(
         frozenset(
             v for i, v in enumerate(values) if row[f"known_{i}"] < rows or row[f"infinite_{i}"]
         ),
+        {v: int(row[f"below_{i}"]) for i, v in enumerate(values) if row[f"below_{i}"]},
     )
 
 

@@ -126,6 +126,7 @@ class Checker:
         files = [(t.ref, path) for t in self.inputs for path in t.paths]
         found = saved_reductions(self.spec, files)
         self.needed, self.fatal = dict(found.needed), [*found.fatal]
+        self.offer = found.offer
         self._stop()
         for metric, fault in found.faults:
             code, _, text = fault.partition(": ")
@@ -350,10 +351,13 @@ class Checker:
             sums = [c for c in all_columns(self.needed) if c.event == event and c.value]
             values = list(dict.fromkeys(str(c.value) for c in sums))
             rows_of = filtered(self.source, self.spec, event)
-            seen = look_at_events(self.source, rows_of, unit, table.at, values)
+            counting = self._counting(event) if table.where is None else []
+            asked = (self.source, rows_of, unit, table.at, values)
+            seen = look_at_events(*asked, signed=bool(counting))
             if seen.stray:
                 rows = f"{counted(seen.stray, 'row')} of {table.table}"
                 self._note("stray", f"{rows} without {unit!r} or {table.at!r} left out")
+            self._negative(event, table, seen.negative, counting)
             last = self.look.last if self.look is not None else None
             if has_event_after(self.source, ref, unit, main.at, rows_of, table.at, last):
                 self._note("events", f"{event}: there are events after exposure in {table.table}")
@@ -370,6 +374,24 @@ class Checker:
                 self.fatal.append(text)
             else:
                 self._note("silent", text)
+
+    def _counting(self, event: str) -> list[str]:
+        """The metrics that count rows of an event table, whatever these are worth."""
+        return [
+            metric
+            for metric, need in self.needed.items()
+            if any(c.event == event and c.value is None for c in need.columns)
+        ]
+
+    def _negative(
+        self, event: str, table: Events, negative: Mapping[str, int], counting: list[str]
+    ) -> None:
+        """Ask whether rows below 0 are refunds, which metrics that count rows count as well."""
+        for value, n in negative.items():
+            rows = f"{event}: {counted(n, 'row')} of {table.table} with {value!r} below 0"
+            also = ", ".join(repr(m) for m in counting)
+            text = f"{rows} count for {also} as well: are these refunds?"
+            self._note("negative", f"{text} data.events.{event}.where can leave them out")
 
     def _event_values(
         self, event: str, table: Events, ref: str, main: Timed, odd: frozenset[str]

@@ -32,6 +32,7 @@ from retention_lab.experiment.spec import Events, Spec, hours
 MOST_LEVELS = 200  # of a column in `by`
 MOST_TEXTS = 50  # levels of a covariate that is text
 MOST_PATTERNS = 200_000  # combinations of cohort, arm, levels and covariates
+MOST_NAMED = 8  # levels that count as one
 GAP = 7  # days without events before as_of, from which on as_of looks wrong
 
 
@@ -49,6 +50,21 @@ class Cohort:
     arms: tuple[str, ...] = ()  # of saved life tables
     passes: int = 1
     tables: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+def merged(sizes: Mapping[str, int], min_cell: int) -> list[str]:
+    """The levels that count as one group: the small ones, and the next larger where they are few.
+
+    As `retention_lab.survival.views.small_levels`; none where there is nobody to hide from, as
+    all customers together are too few or are of one level.
+    """
+    order = sorted(sizes, key=lambda level: (sizes[level], level))
+    few = [level for level in order if sizes[level] < min_cell]
+    if len(sizes) < 2 or sum(sizes.values()) < min_cell or not few:
+        return []
+    if sum(sizes[level] for level in few) < min_cell:
+        few = order[: len(few) + 1]
+    return sorted(few)
 
 
 class CohortChecker:
@@ -161,10 +177,16 @@ class CohortChecker:
             f"rows_after_as_of/{name}", look.later,
             f"{name}: {look.later:,} of {rows} after as_of ({self.data.as_of}) are left out",
         )  # fmt: skip
+        if look.negative:
+            text = f"{name}: {counted(look.negative, 'row')} of {ref} with {self.survival.value!r} "
+            text += f"below 0 count as {name!r}: are these refunds? data.events.{name}.where can "
+            self._note("negative", text + "leave them out")
         self.customers = max(self.customers, look.units)
         if look.events is not None:
             of = f"{counted(look.events, 'event')} of {counted(look.units, 'customer')}"
             self.events += look.events
+            if events is not None and events.id is not None:
+                self.tables[f"table_events/{name}"] = look.events
             self._note("events", f"{name}: {of} until {self.data.as_of} in {ref}")
         if not look.units and (events is None or name in (self.survival.first, None)):
             self.fatal.append(
@@ -208,6 +230,14 @@ class CohortChecker:
                 f"missing_level/{column}", missing,
                 f"{counted(missing, 'customer')} without {column!r}: a group of their own",
             )  # fmt: skip
+        for key, sizes in look.sizes.items():
+            few = merged(sizes, self.spec.privacy.min_cell)
+            if few:
+                names = ", ".join(repr(level) for level in few[:MOST_NAMED])
+                more = f" and {len(few) - MOST_NAMED:,} more" if len(few) > MOST_NAMED else ""
+                text = f"{key}: {names}{more} of {len(sizes):,} groups will count as one: at least "
+                least = f"one of them has fewer than {self.spec.privacy.min_cell} customers"
+                self._note("small_levels", f"{text}{least}")
         if look.late:
             text = f"{counted(look.late, 'customer')} with an origin before {self.survival.start}"
             self._note("late_entry", f"{text}: seen from that day on")

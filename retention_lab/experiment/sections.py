@@ -52,6 +52,7 @@ class Survival(Part):
     unit: str | None = None
     origin: str
     event: str
+    event_is: Literal["return", "loss"] = "return"
     cohorts: Literal["day", "week", "month", "quarter", "year"] = "month"
     by: tuple[str, ...] = ()
     horizon: Window = "365d"

@@ -33,6 +33,7 @@ from retention_lab.texts.numbers import measure, number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MILESTONES = (30, 60, 90, 180, 365)  # days that every curve of the analysis has, if it lasts
 CLIFF = 30  # the day after which a customer counts as hard to win back
 MOST_MONTHS = 24
 WIDE = 1.15  # of a text: what it needs beside another one
@@ -80,7 +81,9 @@ def hazard_plot(
 def early(
     results: Results | Iterable[Row], spec: Spec, day: int = CLIFF
 ) -> tuple[float, int] | None:
-    """The share of everyone's events that came up to `day`, and the last day that is known.
+    """The share of everyone's events that came up to `day`, and the last day that counts.
+
+    That is the last milestone, as in the verdict, or the curve's end where it ends before any.
 
     None where the curve ends there, or no event has come.
     """
@@ -90,11 +93,13 @@ def early(
     before = [r for r in known if bounds(r.at)[1] <= day]
     if not known or known[-1] in before:
         return None
-    all_of_them = known[-1].estimate or 0.0
+    last = max((r for r in known if bounds(r.at)[1] in MILESTONES and r not in before),
+               key=lambda r: bounds(r.at), default=known[-1])  # fmt: skip
+    all_of_them = last.estimate or 0.0
     if all_of_them <= 0:
         return None
     by_then = (before[-1].estimate or 0.0) if before else 0.0
-    return by_then / all_of_them, bounds(known[-1].at)[1]
+    return by_then / all_of_them, bounds(last.at)[1]
 
 
 def _cliff(rows: Sequence[Row], spec: Spec, segment: str | None, language: str) -> str:

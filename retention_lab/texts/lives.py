@@ -37,13 +37,27 @@ def event_of(spec: Spec) -> str:
     return spec.survival.waits_for if spec.survival is not None else ""
 
 
+def is_loss(spec: Spec) -> bool:
+    """Whether the file says that whoever has the event has left."""
+    return spec.survival is not None and spec.survival.event_is == "loss"
+
+
 def is_comeback(spec: Spec) -> bool:
     """Whether the event means coming back: not where it is another event than the first one."""
+    if is_loss(spec):
+        return False
     return spec.survival is None or spec.survival.first in (None, spec.survival.waits_for)
 
 
+def kind(spec: Spec) -> str:
+    """What ends the keys of texts that depend on what the event means: empty for coming back."""
+    return "" if is_comeback(spec) else "_left" if is_loss(spec) else "_had"
+
+
 def deed(spec: Spec, language: str) -> str:
-    """What happened to a customer, in the past tense: ``came back``, or ``had “Refunds”``."""
+    """What happened to a customer, in the past: ``came back``, ``left``, or ``had “Refunds”``."""
+    if is_loss(spec):
+        return say(language, "lives.left")
     if is_comeback(spec):
         return say(language, "lives.came_back")
     return say(language, "lives.had", event=metric_label(spec, event_of(spec), language))
@@ -67,10 +81,21 @@ def rivals_text(spec: Spec, language: str) -> str:
 
 
 def undone(spec: Spec, language: str) -> str:
-    """What a customer who still waits is without: ``coming back``, or ``“Refunds”``."""
+    """What a customer who still waits is without: ``coming back``, ``leaving``, ``“Refunds”``."""
+    if is_loss(spec):
+        return say(language, "lives.leaving")
     if is_comeback(spec):
         return say(language, "lives.coming_back")
     return say(language, "lives.having", event=metric_label(spec, event_of(spec), language))
+
+
+def waiting(spec: Spec, language: str) -> str:
+    """What customers without the event so far are: ``still waiting``, or ``still there``."""
+    if is_loss(spec):
+        return say(language, "lives.staying")
+    if is_comeback(spec):
+        return say(language, "lives.waiting")
+    return say(language, "lives.waiting_had", event=metric_label(spec, event_of(spec), language))
 
 
 def cause_label(spec: Spec, cause: str | None, language: str) -> str:

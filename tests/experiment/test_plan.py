@@ -223,3 +223,22 @@ def test_a_sequential_test_needs_days_of_entry(write):
                  inference={"sequential": True})  # fmt: skip
     with pytest.raises(PlanError, match="sequential needs assignments"):
         make_plan(path)
+
+
+def test_refunds_among_rows_that_a_metric_counts_are_asked_about(write):
+    back = {"orders": {"value": [1.0, -2.0]}}
+    (found,) = [c for c in planned(write, (BACK, REVENUE), **back).checks if c.code == "negative"]
+    assert found == Check(
+        "negative",
+        True,
+        "orders: 1 row of orders.parquet with 'value' below 0 count for 'back' as well: are these "
+        "refunds? data.events.orders.where can leave them out",
+    )
+    chosen = {**DATA, "events": {"orders": {**EVENTS["orders"], "where": "value <> 7"}}}
+    for metrics, data, orders in (
+        ((BACK, REVENUE), chosen, back),
+        ((REVENUE,), DATA, back),
+        ((BACK, REVENUE), DATA, {}),
+    ):
+        checks = planned(write, metrics, data=data, **orders).checks
+        assert "negative" not in {c.code for c in checks}

@@ -20,6 +20,7 @@ from retention_lab.experiment.load import parse, validate
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures import (
     balance_plot,
+    dose,
     dose_plot,
     effects_plot,
     event_study_plot,
@@ -210,3 +211,26 @@ def test_rows_without_numbers_break_no_plot() -> None:
     }  # fmt: skip
     for plot, rows in empty.items():
         assert words(plot(rows, spec_of(PLOTS[plot]()), ax=blank_axes()))
+
+
+def test_points_of_the_profit_are_not_joined_and_the_best_dose_is_named_below_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    colours = []
+    monkeypatch.setattr(dose, "curve", lambda *a, **k: colours.append(a[3]))
+    ax = drawn(dose_plot)
+    assert colours
+    assert style.PALETTE[2] not in colours
+    best = next(t for t in ax.texts if t.get_text() == "best: 6.8")
+    assert best.get_position()[1] > max(t.get_position()[1] for t in ax.texts if t is not best)
+
+
+def test_a_metric_as_covariate_says_that_it_was_before_also_where_it_is_cut() -> None:
+    case = alike()
+    rows = [row("standardised_difference", 0.2, term="orders_30d pre", at=at, arm="coupon",
+                baseline="none") for at in ("before", "after")]  # fmt: skip
+    long = case.spec.replace("Repurchase within 30 days", "Repurchase rate " * 8)
+    assert long != case.spec
+    for text in (case.spec, long):
+        shown = words(balance_plot(rows, validate(*parse(text)), ax=blank_axes()))
+        assert any(w.endswith(", before") for w in shown)

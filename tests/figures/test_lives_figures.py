@@ -134,7 +134,7 @@ def test_curves_rise_and_the_milestones_are_one_minus_the_survival() -> None:
 def test_numbers_at_risk_are_those_just_before_the_next_event() -> None:
     rows = curve("Spain", {10: 0.9, 30: 0.8, 65: 0.5})
     shown = words(of(rows, survival_plot, segment="market"))
-    at_risk = shown[shown.index("Customers still observed who are still waiting (at risk):") :]
+    at_risk = shown[shown.index("Customers still observed without the event so far (at risk):") :]
     assert at_risk[1] == "Spain"
     assert at_risk[2:7] == ["1,000", "970", "970", "935", "935"]
 
@@ -147,7 +147,7 @@ def test_a_long_name_stands_above_its_numbers_at_risk_and_a_short_one_beside_the
         ax = of(rows, survival_plot, segment="market")
         found = [(t.get_text().replace("\u00a0", " "), t.get_position()) for t in ax.texts]
         start = [text for text, _ in found].index(
-            "Customers still observed who are still waiting (at risk):"
+            "Customers still observed without the event so far (at risk):"
         )
         at = dict(reversed(found[start:]))
         numbers = max(x for text, (x, _) in found[start:] if text[0].isdigit())
@@ -231,7 +231,9 @@ def test_a_triangle_is_empty_where_immature_and_hatched_where_suppressed() -> No
         "Feb 2025",
     ]
     assert {"30", "25", "10"} <= set(shown)
-    assert " ".join(shown).endswith("Hatched: hidden, fewer than 20 customers, or beside such a group.")
+    assert " ".join(shown).endswith(
+        "Hatched: hidden, fewer than 20 customers, or beside such a group."
+    )
     cells = [colour for colour, box in polygons(ax) if len(box) >= 4]
     assert len(cells) == 4  # three numbers and one hatched; the immature one is not there
     assert len({shade(1.0), shade(1 / 3), shade(0.25 / 0.3)} & set(cells)) == 3

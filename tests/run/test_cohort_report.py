@@ -46,7 +46,7 @@ def test_only_what_has_rows_has_a_section(tmp_path: Path, page_of: PageOf) -> No
         assert [h for h in heads.values() if h != head and h in en] == []
 
 
-def test_groups_are_told_in_days_first_then_in_shares_then_by_a_test(page_of: PageOf) -> None:
+def test_groups_are_told_in_shares_first_then_in_days_then_by_a_test(page_of: PageOf) -> None:
     text = section(page_of(cohorts)["en"], "How do groups differ?", "When is a customer")
     market = text[text.index("Market") :]
     fewer = "Customers in “Germany” spent 2.4 fewer of the first 90 days without coming back"
@@ -54,7 +54,7 @@ def test_groups_are_told_in_days_first_then_in_shares_then_by_a_test(page_of: Pa
     shares = "By day 90, 49.4% of customers in “Germany” and 47.1% of those in “United Kingdom”"
     assert f"{shares} came back: +2.3 points" in market
     assert "Market: the groups differ beyond chance (log-rank test, p < 0.001)." in market
-    order = [market.index(w) for w in ("2.4 fewer of the first", "By day 90, 49.4%", "log-rank")]
+    order = [market.index(w) for w in ("By day 90, 49.4%", "2.4 fewer of the first", "log-rank")]
     assert order == sorted(order)
 
 
@@ -102,9 +102,7 @@ def test_what_was_left_out_is_named_with_its_number(tmp_path: Path, page_of: Pag
 
 def test_the_cliff_is_told_in_one_sentence(page_of: PageOf) -> None:
     text = section(page_of(cohorts)["en"], "When is a customer hard to win back?", "How many stay")
-    assert re.search(
-        r"4\d\.\d% of those who came back within 3\d\d days had done so by day 30", text
-    )
+    assert re.search(r"4\d\.\d% of those who came back within 180 days had done so by day 30", text)
     assert "The chance is highest on days 1–7" in text
 
 
@@ -226,10 +224,9 @@ def test_an_experiment_tells_days_before_the_hazard_ratio(page_of: PageOf) -> No
     assert text.index(days) < text.index(ratio) < text.index("atio is not the same on all days")
     assert "Keep the test running." in en
     assert "E. L. Kaplan, P. Meier (1958)" in en
-    assert (
-        "客户何时复购？ 在最初 90 天中，“10 美元优惠券”尚未复购的天数平均比“无优惠券”少"
-        in page_of(lively)["zh"].text
-    )
+    zh = page_of(lively)["zh"].text
+    assert "客户何时复购？ 到第 90 天，“10 美元优惠券”有" in zh
+    assert "在最初 90 天中，“10 美元优惠券”尚未复购的天数平均比“无优惠券”少" in zh
 
 
 def test_terms_are_named_by_the_column_of_the_arm(tmp_path: Path) -> None:

@@ -65,10 +65,14 @@ def test_both_pages_are_whole(make: object, tmp_path: Path) -> None:
 def test_the_first_screen_says_what_a_dollar_brought_and_what_to_do(tmp_path: Path) -> None:
     found = pages(doses(), tmp_path)
     start = found["en"].text[:900]
-    assert "Keep it Each dollar spent on “$5 coupon” brought 1.57 dollars of margin" in start
+    assert "Keep it “$5 coupon” leaves +3.40 of profit a customer" in start
+    assert "the chance that it is the best dose is 72.0%." in start
+    assert "Not ruled out as the best: “$10 coupon” (27.0%)." in start
+    assert "Each dollar spent on “$5 coupon” brought 1.57 dollars of margin" in start
     assert "Keep it: that is clearly more than the 1.2 dollars" in start
     assert "The chance that it is above 1.2 is 97.0%." in start
-    assert "保留 “5 美元券”每投入 1 元，带来 1.57 元毛利" in found["zh"].text
+    assert "“5 美元券”每投入 1 单位成本，带来 1.57 单位毛利" in found["zh"].text
+    assert " 元" not in found["zh"].text
     stopped = pages(redeemed(), tmp_path)["en"].text
     assert "Stop it" in stopped[:200]
     assert "it only moved orders forward; by week 12 nothing is left." in stopped
@@ -131,7 +135,8 @@ def test_customers_alike_are_held_against_every_doubt(tmp_path: Path) -> None:
     )
     hidden = said(named(blocks, "How strong would a hidden cause have to be?"))
     assert "explain 5.6% of what is left" in hidden
-    assert "One as strong as “Months as a customer” would leave +3.8 points" in hidden
+    strongest = "One as strong as “Months as a customer”, the strongest of those known,"
+    assert f"{strongest} would leave +3.8 points" in hidden
     placebo = said(named(blocks, "What should show nothing"))
     assert "which it cannot have moved, shows no change" in placebo
     assert "With the incentive dealt anew by lot, effects lie between" in placebo
@@ -154,8 +159,8 @@ def test_a_trend_before_the_start_is_told_with_what_the_test_would_have_seen(
     blocks = checks(markets(), tmp_path)
     trend = said(named(blocks, "Did the markets move alike before?"))
     assert "no drift is seen (p = 0.39)" in trend
-    assert "would see a drift of 0.21 points a period" in trend
-    assert "would account for 0.98 points of the effect" in trend
+    assert "would see a drift of 0.2 points a period" in trend
+    assert "would account for 1.0 points of the effect" in trend
     few = said(named(blocks, "How few markets are there?"))
     assert "Against a synthetic market, made of others that moved alike before: +1.9" in few
 
@@ -217,7 +222,7 @@ def test_the_index_shows_the_return_beside_what_is_wanted(language: str, tmp_pat
             "1.57 (1.24 to 1.91)",
             "Margin per dollar spent on “$5 coupon”",
         ),
-        "zh": ("保留", "停止", "1.57（1.24 至 1.91）", "“5 美元券”每投入 1 元带来的毛利"),
+        "zh": ("保留", "停止", "1.57（1.24 至 1.91）", "“5 美元券”每投入 1 单位成本带来的毛利"),
     }[language]
     for word in words:
         assert word in text
@@ -254,3 +259,90 @@ def test_a_figure_is_drawn_once_a_page(tmp_path: Path) -> None:
         names: list[str] = []
         report_html(source(make(), tmp_path), "en", lambda name, svg, seen=names: seen.append(name))
         assert len(names) == len(set(names))
+
+
+def changed(case: Case, estimand: str, **more: object) -> Case:
+    """`case` with other values in the rows of an estimand."""
+    rows = [dataclasses.replace(r, **more) if r.estimand == estimand else r  # type: ignore[arg-type]
+            for r in case.results.rows]  # fmt: skip
+    return dataclasses.replace(case, results=Results.of(rows))
+
+
+def test_effects_on_redeemers_are_not_named_like_effects_on_everyone(tmp_path: Path) -> None:
+    found = pages(redeemed(), tmp_path)
+    told = section(found["en"], "What changed", "What the comparison rests on")
+    assert "On those who redeem “Coupon” because of the offer:" in told
+    assert "over everyone offered: +2.1" in told
+    assert "按所有获得优惠的客户计：+2.1" in found["zh"].text
+
+
+def test_the_treated_and_those_alike_are_told_apart(tmp_path: Path) -> None:
+    page = pages(alike(), tmp_path, "en")["en"].text
+    assert "for all who are alike in both arms (900 and 1,600 customers): +5.0 points" in page
+    assert "Per customer who got it, “Coupon” brought" in page
+    assert "This ledger is for those who got “Coupon”" in page
+
+
+def test_without_an_effect_a_hidden_cause_has_nothing_to_explain(tmp_path: Path) -> None:
+    case = changed(alike(), "average_effect", ci_low=-0.01, ci_high=0.11, p_value=0.1)
+    blocks = checks(case, tmp_path / "a")
+    block = named(blocks, "How strong would a hidden cause have to be?")
+    assert said(block) == "No effect is shown, so there is nothing for a hidden cause to explain."
+    assert block.good is None
+    assert "looks like chance" not in said(named(blocks, "What should show nothing"))
+    luck = changed(case, "placebo_treatment", ci_low=-0.06, ci_high=0.06)
+    block = named(checks(luck, tmp_path / "b"), "What should show nothing")
+    assert "looks like chance" in said(block)
+    assert block.good is None
+
+
+def test_a_hidden_cause_is_held_against_the_regression_and_the_strongest_known(
+    tmp_path: Path,
+) -> None:
+    case = alike()
+    on = {"metric": "orders_30d", "arm": "coupon", "baseline": "none"}
+    plain = row("regression_effect", 0.03, 0.01, **on)
+    rows = [r for r in case.results.rows if r.estimand != "benchmark_bias"]
+    marks = [("tenure", 0.001), ("past_orders", 0.08), ("channel=Web", 0.028)]
+    rows += [row("benchmark_bias", value, 0.01, term=name, at="1", **on) for name, value in marks]
+    blocks = checks(dataclasses.replace(case, results=Results.of([*rows, plain])), tmp_path)
+    hidden = said(named(blocks, "How strong would a hidden cause have to be?"))
+    assert "the effect of a plain regression on the same covariates: +3.0 points" in hidden
+    assert "One as strong as “Past orders”, the strongest of those known" in hidden
+
+
+def unsure(low: float, high: float, likely: float = 0.4) -> Case:
+    case = changed(redeemed(), "margin_per_dollar", ci_low=low, ci_high=high)
+    case = changed(case, "probability_above_min_roi", estimate=likely)
+    reason = money_reason("incentive_unclear", case.results.rows, "coupon", 1.2)
+    return dataclasses.replace(case, verdict=Verdict("keep_running", None, (reason,)))
+
+
+def test_a_return_that_may_be_a_loss_is_told_as_one(tmp_path: Path) -> None:
+    page = pages(unsure(-18.0, 14.0), tmp_path / "a")
+    start = page["en"].text[:700]
+    assert "It cannot be told whether “Coupon” brought or lost money: per dollar between" in start
+    assert "18.0 lost and 14.0 gained" in start.replace("18.00", "18.0").replace("14.00", "14.0")
+    assert "is not settled." in start
+    assert "Look at whom it serves" not in start
+    assert "无法判断" in page["zh"].text
+    unlikely = pages(unsure(-18.0, 14.0, 0.0004), tmp_path / "b")
+    assert "is not settled; probably not." in unlikely["en"].text
+    assert "The chance that it is above 1.2 is less than 0.1%." in unlikely["en"].text
+    assert "概率为不到 0.1%" in unlikely["zh"].text
+
+
+def test_an_ab_test_gives_one_command_and_what_it_assumes(tmp_path: Path) -> None:
+    page = pages(with_ledger(email()), tmp_path, "en")["en"].text
+    assert "Keep it:" not in page
+    assert "That is clearly more than the 2 dollars" in page
+    assert "margin 30%, a contact 0.05" in page
+    assert "2 dollars of margin a dollar" in page
+
+
+def test_the_log_calls_an_incentive_what_the_index_calls_it(tmp_path: Path) -> None:
+    write(alike(), tmp_path)
+    write_index(tmp_path)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert html.count("Look closer</span>") == 2
+    assert "Keep running</span>" not in html

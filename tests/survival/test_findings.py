@@ -8,7 +8,9 @@ import pytest
 from cohort_shop import FIRST, Shop, analysed, random_shop, study
 
 import retention_lab as rl
+from retention_lab.figures.hazard import MILESTONES, early
 from retention_lab.results import Results, Row
+from retention_lab.survival import curve_rows
 from retention_lab.survival.findings import describe
 from retention_lab.texts import reason_text
 
@@ -169,6 +171,18 @@ def test_the_day_that_the_file_fixes_is_told(tmp_path):
     found = {r.code: r.numbers["day"] for r in verdict.reasons if r.code != "most_leave_early"}
     assert set(found.values()) == {20}
     assert len(found) == 2
+
+
+def test_how_many_come_early_is_told_of_one_day_on_all_pages(tmp_path):
+    """The verdict and the figure of the hazard, where the horizon is no milestone."""
+    orders = [[1 + i % 100] for i in range(150)]
+    plan = study(tmp_path, Shop([0] * 150, orders), horizon="120d")
+    results = analysed(plan)
+    reason = next(r for r in describe(plan, results).reasons if r.code == "most_leave_early")
+    share, last = early(results, plan.spec)
+    assert last == reason.numbers["last"] == 90
+    assert share == pytest.approx(reason.numbers["share"])
+    assert set(MILESTONES) == set(curve_rows.MILESTONES)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from retention_lab.figures.hazard import CLIFF
 from retention_lab.results import Row
 from retention_lab.run.view.source import Tongue
-from retention_lab.texts.lives import bounds, days_text, deed
+from retention_lab.texts.lives import bounds, days_text, deed, waiting
 from retention_lab.texts.numbers import measure, number
 
 
@@ -20,7 +20,8 @@ def course_text(rows: Sequence[Row], tongue: Tongue) -> list[str]:
     """
     if not any(r.estimate for r in rows):
         return []  # nothing has happened, so there is no course
-    say, words = tongue.say, {"deed": deed(tongue.spec, tongue.language)}
+    say, spec, language = tongue.say, tongue.spec, tongue.language
+    words = {"deed": deed(spec, language), "waiting": waiting(spec, language)}
     parts = [[r for r in rows if (bounds(r.at)[0] > CLIFF) == late] for late in (False, True)]
     soon, later = (pooled_chance(p, tongue.spec.inference.alpha) for p in parts)
     peak = max(rows, key=lambda r: r.estimate or 0.0)

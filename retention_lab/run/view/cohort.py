@@ -11,14 +11,8 @@ from retention_lab.figures import survival_plot
 from retention_lab.figures.groups import MOST, has_competing, sizes_of, survival_rows
 from retention_lab.multiplicity import SIMULTANEOUS
 from retention_lab.results import Row
-from retention_lab.run.view.cohort_parts import (
-    Section,
-    cohort_names,
-    last_day,
-    sections,
-    splits,
-    told_first,
-)
+from retention_lab.run.view.cohort_data import cohort_names, last_day, splits, told_first
+from retention_lab.run.view.cohort_parts import Section, sections
 from retention_lab.run.view.findings import (
     STATE,
     counted_between,
@@ -31,6 +25,7 @@ from retention_lab.run.view.groups import (
     difference_text,
     differences,
     is_clear,
+    name_of,
     share_gaps,
     share_text,
     shares_text,
@@ -113,7 +108,7 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
 
 
 def _groups(source: Source, tongue: Tongue, told: str | None, rows: Sequence[Row]) -> Sequence[str]:
-    """How customers won in different ways differ: in days, else in shares."""
+    """How customers won in different ways differ: in shares, then the clearest in days."""
     known = [r for r in rows if r.p_value is not None]
     if known and not any(is_clear(r, source.spec) for r in rows):
         segment = split_label(source.spec, rows[0].segment, tongue.language)
@@ -121,7 +116,11 @@ def _groups(source: Source, tongue: Tongue, told: str | None, rows: Sequence[Row
     if has_competing(source.spec):
         return [said for r in rows if (said := share_text(source, tongue, r))]
     if rows or told is None:
-        return [difference_text(tongue, r, source) for r in rows]
+        gaps = {name_of(r): r for r in share_gaps(source, told)}
+        own = [gaps[name_of(r)] for r in rows if name_of(r) in gaps]
+        shares = [said for r in own if (said := share_text(source, tongue, r))]
+        days = [difference_text(tongue, r, source) for r in rows[: 1 if shares else None]]
+        return [*shares, *days]
     return shares_text(source, tongue, told)[:MOST_SAID]
 
 

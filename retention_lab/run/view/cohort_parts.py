@@ -16,10 +16,7 @@ from retention_lab.figures import (
     survival_plot,
 )
 from retention_lab.figures.groups import (
-    MOST,
     came_rows,
-    has_competing,
-    sizes_of,
     survival_rows,
 )
 from retention_lab.figures.hazard import CLIFF, early
@@ -27,6 +24,12 @@ from retention_lab.figures.triangle import TERMS
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, Table, Value
 from retention_lab.run.view.chances import course_text
+from retention_lab.run.view.cohort_data import (
+    data_blocks,
+    next_blocks,
+    splits,
+    told_first,
+)
 from retention_lab.run.view.groups import (
     MILESTONES,
     group_label,
@@ -36,13 +39,9 @@ from retention_lab.run.view.groups import (
     none_had,
     said_of,
 )
-from retention_lab.run.view.hero import short_name
 from retention_lab.run.view.model import Draw, model_block
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import note_code, note_text
-from retention_lab.texts.catalog import texts
 from retention_lab.texts.lives import (
-    OTHER,
     among_new,
     bounds,
     cause_label,
@@ -50,6 +49,8 @@ from retention_lab.texts.lives import (
     days_text,
     deed_first,
     is_comeback,
+    is_loss,
+    kind,
     level_label,
     month_text,
     span_text,
@@ -58,13 +59,6 @@ from retention_lab.texts.lives import (
 from retention_lab.texts.numbers import measure, number, p_cell, share
 
 COHORT, PROMOTION = "cohort", "promotion"
-SEVERAL = "several_levels"
-WON = ("promotion", "acquired", "customers")  # splits that the first screen tells
-POOLED = "pooled"
-BEYOND = "tau_beyond_follow_up"
-TABLE = ("table_rows", "table_customers", "table_without_unit")
-MOST_NAMED = 8  # of the groups that count as one
-MOST_GROUPS = 200  # lines of the table of customers
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,167 +76,17 @@ def sections(source: Source, tongue: Tongue, draw: Draw) -> tuple[Section, ...]:
     often = "findings.repeats" if is_comeback(source.spec) else "findings.repeats_had"
     model = model_block(source, tongue, draw)
     parts = (
-        ("data", say("findings.data"), _data(source, tongue)),
+        ("data", say("findings.data"), data_blocks(source, tongue)),
         ("groups", say("findings.groups"), _groups(source, tongue, draw)),
-        ("hazard", say("findings.hazard"), _hazard(source, tongue, draw)),
+        ("hazard", say(f"findings.hazard{kind(source.spec)}"), _hazard(source, tongue, draw)),
         ("retention", say("findings.retention"), _retention(source, tongue, draw)),
         ("outcomes", say("findings.outcomes"), _outcomes(source, tongue, draw)),
         ("repeats", say(often), _repeats(source, tongue, draw)),
         ("model", say("findings.model"), [model] if model is not None else []),
         ("returning", say("findings.returning"), _returning(source, tongue, draw)),
+        ("next", say("findings.next"), next_blocks(source, tongue)),
     )
     return tuple(Section(name, title, tuple(found)) for name, title, found in parts if found)
-
-
-def splits(source: Source) -> tuple[str, ...]:
-    """What customers are split by, the cohorts left out, in the order of the rows."""
-    named = ("survival", "rmst_difference", "survival_difference", "incidence_difference")
-    found = dict.fromkeys(
-        r.segment
-        for r in source.results.where(analysis="survival", estimand=named).rows
-        if r.segment is not None and r.segment != COHORT
-    )
-    return tuple(str(name) for name in found)
-
-
-def told_first(source: Source) -> str | None:
-    """The split whose curves stand on the first screen: how customers were won, if it is known."""
-    for name in WON:
-        levels = {r.level for r in came_rows(source.results, source.spec, name)}
-        if 1 < len(levels) <= MOST:
-            return name
-    return None
-
-
-def cohort_names(source: Source) -> tuple[str, ...]:
-    """The cohorts in the order of time, those that are pooled as well."""
-    rows = [r for r in source.results.where(analysis="survival", segment=COHORT).rows if r.level]
-    shown = {str(r.level) for r in rows if r.level != OTHER}
-    return tuple(sorted(shown | set(merged(source, COHORT))))
-
-
-def merged(source: Source, segment: str) -> tuple[str, ...]:
-    """The groups of a split that count as one."""
-    named = {"analysis": "survival", "estimand": "customers", "segment": segment, "level": OTHER}
-    for r in source.results.where(**named).rows:
-        if note_code(r.note) == POOLED:
-            return tuple((r.note or "").partition(": ")[2].partition(": ")[2].split("; "))
-    return ()
-
-
-def last_day(source: Source) -> int:
-    """The last day that any curve reaches; 0 without a curve."""
-    estimand = "cumulative_incidence" if has_competing(source.spec) else "survival"
-    rows = source.results.where(analysis="survival", estimand=estimand).rows
-    return max((bounds(r.at)[1] for r in rows if r.estimate is not None), default=0)
-
-
-def _data(source: Source, tongue: Tongue) -> list[Block]:
-    """Who is counted, and who or what was left out."""
-    size = sizes_of(source.results, None).get("")
-    cohorts, said = cohort_names(source), []
-    if size is not None:
-        said.append(tongue.say("findings.data_said", n=number(size, 0)))
-    if len(cohorts) > 1:
-        ends = [level_label(source.spec, c, tongue.language) for c in (cohorts[0], cohorts[-1])]
-        words = {"n": number(len(cohorts), 0), "first": ends[0], "last": ends[1]}
-        few = merged(source, COHORT)
-        if few:
-            words |= {"hidden": number(len(few), 0), "other": tongue.say("lives.level.other")}
-        said.append(tongue.say(f"findings.data_cohorts{'_more' if few else ''}", **words))
-    said.append(tongue.say("findings.data_ends", n=source.spec.privacy.min_cell))
-    said += _beyond(source, tongue)
-    said += _tables(source, tongue)
-    said += _several(source, tongue)
-    said += _merged(source, tongue)
-    lines = []
-    for segment in (*splits(source), COHORT):
-        label = split_label(source.spec, segment, tongue.language)
-        for name, n in sizes_of(source.results, segment).items():
-            words = {"name": label, "level": group_label(tongue, name, segment)}
-            lines.append((Value(tongue.say("trust.level", **words)), Value(number(n, 0))))
-    heads = (tongue.say("lives.group"), tongue.say("table.units"))
-    caption, folded = tongue.say("findings.data_table"), tongue.say("findings.show_groups")
-    table = Table(caption, heads, tuple(lines[:MOST_GROUPS]), folded)
-    out = _left_out(source, tongue) or (tongue.say("quality.out_none"),)
-    return [
-        Block("", tuple(said), (table,) if lines else ()),
-        Block(tongue.say("quality.out_title"), out),
-    ]
-
-
-def _beyond(source: Source, tongue: Tongue) -> list[str]:
-    """That the file's tau lies beyond what anybody was followed for, and the largest one."""
-    for r in survival_rows(source.results, "rmst"):
-        if r.arm is None and note_code(r.note) == BEYOND:
-            largest = (r.note or "").rpartition(" ")[2]
-            return [tongue.say("findings.no_tau", tau=r.at, largest=largest)]
-    return []
-
-
-def _tables(source: Source, tongue: Tongue) -> list[str]:
-    """Rows and customers of each table, before the file's conditions, and rows without one."""
-    found: dict[str, dict[str, float]] = {}
-    for r in source.results.where(analysis="survival", estimand="left_out").rows:
-        code, _, of = (r.term or "").partition("/")
-        if code in TABLE:
-            found.setdefault(of, {})[code] = r.estimate or 0.0
-    said = []
-    for of, numbers in found.items():
-        rows, customers, bare = (number(numbers.get(code, 0.0), 0) for code in TABLE)
-        words = {"of": short_name(of, tongue), "rows": rows, "customers": customers, "bare": bare}
-        key = "table_bare" if TABLE[2] in numbers else "table"
-        said.append(tongue.say(f"findings.{key}", **words))
-    return said
-
-
-def _merged(source: Source, tongue: Tongue) -> list[str]:
-    """Which groups of a split, other than cohorts, count as one, and why."""
-    said = []
-    for segment in splits(source):
-        names = merged(source, segment)
-        if not names:
-            continue
-        labels = [group_label(tongue, name, segment) for name in names[:MOST_NAMED]]
-        more = "…" if len(names) > MOST_NAMED else ""
-        words = {
-            "segment": split_label(source.spec, segment, tongue.language),
-            "n": number(len(names), 0),
-            "names": tongue.say("comma").join(labels) + more,
-            "other": tongue.say("lives.level.other"),
-            "least": source.spec.privacy.min_cell,
-        }
-        said.append(tongue.say("findings.merged", **words))
-    return said
-
-
-def _several(source: Source, tongue: Tongue) -> list[str]:
-    """Customers who are in several groups of a split of the file: each counts once."""
-    by = source.spec.survival.by if source.spec.survival is not None else ()
-    said = []
-    for r in source.results.where(analysis="survival", estimand="left_out").rows:
-        code, _, of = (r.term or "").partition("/")
-        if code == SEVERAL and of in by:
-            words = {"n": number(r.estimate, 0), "of": tongue.metric(of)}
-            said.append(tongue.say("lives.several_levels", **words))
-    return said
-
-
-def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
-    """One sentence for everything that was left out, or is odd, with its number."""
-    said = []
-    for r in source.results.where(analysis="survival", estimand="left_out").rows:
-        code, _, of = (r.term or "").partition("/")
-        if code == SEVERAL or code in TABLE:
-            continue
-        key = f"lives.out.{code}"
-        words = {"n": number(r.estimate, 0), "of": tongue.metric(of)}
-        if key in texts(tongue.language):
-            said.append(tongue.say(key, **words))
-        else:
-            note = note_text(r.note, tongue.language) or code
-            said.append(tongue.say("lives.out.other", note=note, **words))
-    return tuple(said)
 
 
 def _groups(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
@@ -278,7 +122,8 @@ def _hazard(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
         numbers = {"share": share(soon[0]), "last": number(soon[1], 0), "day": CLIFF}
         said.append(tongue.say("findings.hazard_said", **numbers, **words))
     said += course_text(rows, tongue)
-    said.append(tongue.say("findings.hazard_how", day=CLIFF))
+    how = "hazard_how" if is_comeback(source.spec) else "hazard_how_other"
+    said.append(tongue.say(f"findings.{how}", day=CLIFF))
     others = [s for s in splits(source) if survival_rows(source.results, "hazard", s)]
     folded = [draw(f"hazard-{i}", hazard_plot, segment=s) for i, s in enumerate(others, 1)]
     title = tongue.say("findings.show_hazard")
@@ -290,7 +135,12 @@ def _hazard(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
 
 
 def _retention(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
-    """Heat maps by cohort and by group; other kinds of retention folded."""
+    """Heat maps by cohort and by group; other kinds of retention folded.
+
+    None of a loss: whoever has such an event is not active.
+    """
+    if is_loss(source.spec):
+        return []
     rows = source.results.where(analysis="survival", estimand="retention", arm=None).rows
     terms = [t for t in TERMS if any(r.term == t for r in rows)]
     if not terms:
@@ -442,7 +292,7 @@ def _returning(source: Source, tongue: Tongue, draw: Draw) -> list[Block]:
     """The share of revenue from returning customers, in the first and the last month."""
     rows = survival_rows(source.results, "returning_revenue_share")
     known = sorted((r for r in rows if r.estimate is not None), key=lambda r: r.at or "")
-    if not known or known[-1].estimate == 1.0:
+    if not known or known[-1].estimate == 1.0 or is_loss(source.spec):
         return []  # nobody new any more: that all of it is from returning ones says nothing
     months = [month_text(r.at or "", tongue.language) for r in (known[0], known[-1])]
     cut = cut_month(source.spec, known[-1].at, tongue.language)

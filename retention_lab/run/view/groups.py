@@ -135,7 +135,7 @@ def _corrected(tongue: Tongue, r: Row, said: str) -> str:
 def said_of(source: Source, tongue: Tongue, segment: str | None) -> tuple[str, ...]:
     """The differences in words: all of a few groups, the clearest of many.
 
-    In mean days first; with competing events in shares that had the event first, and no means.
+    In shares, then in mean days; with competing events in shares that had it first, and no means.
     """
     unseen = _unseen(source, tongue, segment)
     if has_competing(source.spec):
@@ -145,13 +145,13 @@ def said_of(source: Source, tongue: Tongue, segment: str | None) -> tuple[str, .
         return (*shares, *more, *unseen, *test_text(source, tongue, segment))
     rows = differences(source, segment)
     told = clearest(rows, source.spec)
-    said = [difference_text(tongue, r, source) for r in told]
+    said = shares_text(source, tongue, segment)
+    said += [difference_text(tongue, r, source) for r in told]
     if not told:
         said += _none_clear(rows, tongue, segment)
     elif any(r.p_value is not None for r in told):
         said.append(tongue.say("lives.counted_full", tau=rows[0].at))
-    said += [*shares_text(source, tongue, segment), *_together(rows, tongue)]
-    return (*said, *unseen, *test_text(source, tongue, segment))
+    return (*said, *_together(rows, tongue), *unseen, *test_text(source, tongue, segment))
 
 
 def _none_clear(rows: Sequence[Row], tongue: Tongue, segment: str | None) -> list[str]:

@@ -8,7 +8,7 @@ from retention_lab.run.view.blocks import Block
 from retention_lab.run.view.groups import group_tables, said_of
 from retention_lab.run.view.model import Draw, arm_ratios
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts.lives import is_comeback
+from retention_lab.texts.lives import is_comeback, kind
 
 
 def lives(source: Source, tongue: Tongue, draw: Draw) -> Block | None:
@@ -22,9 +22,11 @@ def lives(source: Source, tongue: Tongue, draw: Draw) -> Block | None:
     ratios, model = arm_ratios(source, tongue)
     shown = group_tables(source, tongue, None)
     repeated = bool(survival_rows(source.results, "mean_cumulative"))
+    clocks = any(m.within for m in source.spec.metrics)
+    more = (tongue.say("lives.two_clocks"),) if clocks else ()
     return Block(
-        tongue.say("lives.title" if is_comeback(source.spec) else "lives.title_had"),
-        (*said_of(source, tongue, None), *ratios, tongue.say("lives.intro_arms")),
+        tongue.say(f"lives.title{kind(source.spec)}"),
+        (*said_of(source, tongue, None), *ratios, tongue.say("lives.intro_arms"), *more),
         (*shown, model) if model is not None else shown,
         figures=(draw("lives", survival_plot),),
         folded=(draw("repeats", repeat_plot),) if repeated else (),

@@ -14,7 +14,7 @@ from retention_lab.run.view.blocks import Block, Table, Value
 from retention_lab.run.view.groups import MOST_SAID, is_clear
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import note_code, note_text
-from retention_lab.texts.lives import deed, rivals_text, term_label
+from retention_lab.texts.lives import deed, rivals_text, term_label, waiting
 from retention_lab.texts.numbers import DASH, number, p_cell, p_text
 
 Draw = Callable[..., Markup]  # a figure's name, the plot and what it is to show -> the figure
@@ -152,4 +152,5 @@ def _numbers(r: Row, source: Source, tongue: Tongue) -> dict[str, str]:
     odd = test is not None and (test.p_value or 0.0) < source.spec.inference.alpha
     when = tongue.say("lives.when_average" if odd else "lives.when_any")
     found = {"times": times(r.estimate or 0.0), "interval": interval, "when": when}
+    found["waiting"] = waiting(tongue.spec, tongue.language)
     return {**found, "p": p if adjusted else ""}
