@@ -118,8 +118,8 @@ def _profit(
     across = around([e for e, _ in profit], zero=False, pad=0.04)
     plane = Plane(y, across, around([*values, *ends], zero=False), HEIGHT - 1)
     below = ground(ax, plane, plain, 1.0, _doses(profit), say(language, "figure.dose_axis"))
+    # Nothing is fitted to these points, so that no line says what lies between them.
     pairs = [(e, r.estimate or 0.0) for e, r in profit]
-    curve(ax, plane, pairs, PALETTE[2], lw=1.2)
     spans(ax, plane, [(e, r.ci_low, r.ci_high) for e, r in profit], PALETTE[2])
     dots(ax, plane, pairs, PALETTE[2])
     if best is not None and best.estimate is not None:
@@ -128,5 +128,6 @@ def _profit(
             ribbon(ax, plane, [(best.ci_low, bottom), (best.ci_high, bottom)],
                    [(best.ci_low, top), (best.ci_high, top)], PALETTE[1])  # fmt: skip
         words = {"dose": number(best.estimate, digits_of_value(round(best.estimate, 2)))}
-        upright(ax, plane, best.estimate, say(language, "figure.best_dose", **words))
+        upright(ax, plane, best.estimate)
+        below = legend(ax, below, [(INK, "dashed", say(language, "figure.best_dose", **words))])
     return below

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.collections import PolyCollection
 
+from retention_lab.experiment.needs import PRE
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.forest import EMS, round_ticks, strokes, write, write_title
 from retention_lab.figures.incentive_rows import arm_name, incentive_rows, numbered, tints
@@ -22,6 +23,7 @@ from retention_lab.figures.style import (
     MUTED,
     PALETTE,
     SMALL,
+    ems,
     fit,
     new_axes,
     theme,
@@ -116,8 +118,7 @@ def _love(
     room = (NAMES - 0.02) * EMS * FONT / SMALL
     for i, (name, before, after) in enumerate(shown):
         middle = y + 0.6 + i
-        text = wrap(covariate_label(spec, name, language), room, 1)[0]
-        write(ax, 0, middle, text, fontsize=SMALL)
+        write(ax, 0, middle, _name(spec, name, language, room), fontsize=SMALL)
         if before is not None and after is not None:
             ends = [((plane.x(before), middle), (plane.x(after), middle))]
             strokes(ax, ends, colors=MUTED, lw=0.9, zorder=3)
@@ -131,6 +132,16 @@ def _love(
               fontsize=SMALL, color=MUTED)  # fmt: skip
         below += 0.9
     return below
+
+
+def _name(spec: Spec, name: str, language: str, room: float) -> str:
+    """A covariate's name in one line; what says that it was before is never cut off."""
+    text = covariate_label(spec, name, language)
+    metric = metric_label(spec, name.removesuffix(PRE), language)
+    if name.endswith(PRE) and ems(text) > room:
+        left = room - ems(say(language, "figure.earlier", metric=""))
+        return say(language, "figure.earlier", metric=wrap(metric, left, 1)[0])
+    return wrap(text, room, 1)[0]
 
 
 def overlap_plot(

@@ -27,7 +27,8 @@ def decide_incentive(plan: Plan, results: Results, before: Verdict | None = None
                   counted: the revenue's window reaches the horizon of `pull_forward`;
                   where several arms are so, the one with the greatest profit a customer
     keep_running  otherwise: the data do not decide yet, the window is shorter than the pull-forward
-                  seen, or a hidden cause no stronger than those known could explain the effect
+                  seen, a hidden cause no stronger than those known could explain the effect, or
+                  nobody redeemed what costs something only when it is redeemed
 
     Without a ledger (`margin`) the effect on the first primary metric takes its place, against 0.
     """
@@ -67,6 +68,7 @@ class _Arm:
         self.size = 0.0
         self.decision: Decision | None = None
         reasons = self._ledger() or self._effect()
+        reasons += self._redeemed(reasons) if plan.spec.incentive is not None else []
         if self.decision == "ship" and plan.spec.incentive is not None:
             reasons += self._doubts()
         self.reasons: tuple[Reason, ...] = tuple(reasons + self._weeks())
@@ -143,6 +145,41 @@ class _Arm:
         self.decision = "keep_running"
         return [Reason("incentive_effect_unclear", numbers)]
 
+    def _redeemed(self, told: list[Reason]) -> list[Reason]:
+        """Whether the arm redeemed at all, and the control as well.
+
+        Without redemptions their cost is 0, and a return is one on the contacts alone: the offer
+        did not reach anybody, or its redemptions are missing from the data.
+        """
+        reasons = []
+        if self._nobody():
+            if self.decision == "ship":
+                self.decision = "keep_running"
+            elif any(r.code == "incentive_no_effect_known" for r in told):
+                self.decision = None
+            reasons.append(Reason("incentive_nobody_redeemed", {"arm": self.arm}))
+        leak = self._row("control_redemption_rate")
+        if leak is not None and leak.estimate:
+            numbers = {"arm": self.arm, "rate": leak.estimate}
+            reasons.append(Reason("incentive_control_redeemed", numbers))
+        return reasons
+
+    def _nobody(self) -> bool:
+        """Whether nobody redeemed what counts only when it is redeemed."""
+        said = self.plan.spec.incentive
+        assert said is not None
+        offered = said.strategy == "encouragement"
+        rate = self._row("redemption_rate")
+        if rate is not None and rate.estimate == 0.0:
+            return offered or (self.arm is not None and said.redemption(self.arm) != 0.0)
+        if not offered:
+            return False
+        by = {"analysis": "incentive", "arm": self.arm}
+        first = self.results.where(estimand="first_stage", **by).rows
+        late = self.results.where(estimand="late", **by).rows
+        none = all(r.estimate is not None and r.estimate <= 0.0 for r in first)
+        return bool(first) and none and all(r.estimate is None for r in late)
+
     def _doubts(self) -> list[Reason]:
         """Why an effect that nobody randomised may be somebody else's."""
         metric = self.plan.spec.primary[0]
@@ -164,7 +201,8 @@ class _Arm:
             )
         bounds = self.results.where(estimand="benchmark_bias", arm=self.arm, metric=metric).rows
         own = [r for r in bounds if r.at in (None, "1")]
-        gone = [r for r in own if r.ci_low is not None and r.ci_low <= 0]
+        falls = next(m.direction for m in self.plan.spec.metrics if m.name == metric) == "decrease"
+        gone = [r for r in own if _reaches_none(r, falls)]
         if gone:
             self.decision = "keep_running"
             reasons.append(
@@ -244,3 +282,11 @@ class _Arm:
         need = plan.needed.get(str(metric))
         window = need.numerator.window if need is not None else None
         return window is not None and weeks is not None and window >= int(weeks) * WEEK
+
+
+def _reaches_none(row: Row, falls: bool) -> bool:
+    """Whether nothing may be left of an effect that is wanted above 0 (below, if it `falls`)."""
+    end = row.ci_high if falls else row.ci_low
+    if end is None:
+        return (row.note or "").startswith("explains_all")
+    return end >= 0.0 if falls else end <= 0.0

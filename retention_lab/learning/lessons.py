@@ -12,6 +12,7 @@ from retention_lab.errors import LabError
 from retention_lab.experiment.spec import Spec, Translated
 from retention_lab.results import Verdict
 from retention_lab.run.folder import as_written, list_runs, read_run, spec_of
+from retention_lab.texts.incentive import decided, is_offer
 
 DECISIONS = ("ship", "stop", "keep_running", "invalid")
 COLUMNS = ("metric", "estimand", "arm", "baseline", "segment")
@@ -37,8 +38,8 @@ class Lesson:
     weightiest reason is about; else the first after control. `lift` and `ci` are that arm's,
     relative to control; `arms` holds every arm's, in the file's order, and nothing where the test
     is invalid. `when` is the start of the run, `run` its folder below reports/, `languages` those
-    of its report, `words` the reader's words for arms, metric and family, and `ended` says whether
-    the test is over without an answer.
+    of its report, `words` the reader's words for arms, metric and family, `ended` says whether
+    the test is over without an answer, and `offer` whether its words are those of an incentive.
     """
 
     experiment: str
@@ -56,6 +57,7 @@ class Lesson:
     arms: tuple[ArmEffect, ...] = ()
     words: Mapping[str, Translated] = dataclasses.field(default_factory=dict)
     ended: bool = False
+    offer: bool = False
 
     def word(self, name: str | None, language: str) -> str:
         """The reader's word for an arm, the metric or the family; the name itself if none."""
@@ -122,6 +124,7 @@ def _lesson(folder: Path, run: Mapping[str, Any], verdict: Verdict, spec: Spec) 
         arms=arms,
         words={name: labels[name] for name in names if name is not None and name in labels},
         ended=verdict.ended,
+        offer=decided(verdict) and is_offer(spec),
     )
 
 

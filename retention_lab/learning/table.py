@@ -103,7 +103,9 @@ def _row(log: Log, lesson: Lesson, language: str) -> Markup:
 
 
 def _decision(lesson: Lesson) -> str:
-    return "decision.ended" if lesson.ended else f"decision.{lesson.verdict}"
+    if lesson.ended:
+        return "decision.ended"
+    return f"decision.offer.{lesson.verdict}" if lesson.offer else f"decision.{lesson.verdict}"
 
 
 def _report(lesson: Lesson, language: str) -> str:

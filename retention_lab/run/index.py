@@ -278,7 +278,7 @@ def _because(verdict: Verdict, spec: Spec, language: str) -> str:
     if is_study(spec):
         return short(verdict, spec, language)
     if decided(verdict):
-        return because(verdict, spec, language)
+        return because(verdict, spec, language, command=is_offer(spec))
     reasons = decisive(verdict)
     if not reasons or verdict.decision == "ship":
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from retention_lab.experiment.needs import PRE
 from retention_lab.experiment.sections import RANDOMISED
 from retention_lab.experiment.spec import Spec
 from retention_lab.results import Reason, Verdict
@@ -13,6 +14,7 @@ from retention_lab.texts import (
     kind_of,
     label,
     metric_label,
+    metric_of,
     note_text,
     say,
     texts,
@@ -25,8 +27,10 @@ RATIOS = ("incentive_pays", "incentive_pays_too_little", "incentive_loses", "inc
 EFFECTS = ("incentive_works", "incentive_harms", "incentive_effect_unclear")
 NOTHING = ("incentive_no_ratio", "incentive_no_result", "incentive_no_effect_known")
 HARM = "guardrail_harmed"
+UNLIKELY = 0.1  # a chance below which what is not settled is probably not so
 DOUBTS = (  # what may stand against a good result, the weightiest first
     "incentive_pulled_forward",
+    "incentive_nobody_redeemed",
     "incentive_ledger_too_short",
     "incentive_window_too_short",
     "incentive_weeks_unknown",
@@ -63,14 +67,20 @@ def capital(text: str) -> str:
 
 
 def covariate_label(spec: Spec, term: object, language: str) -> str:
-    """``channel=Web`` in the file's words, ``Channel: Web``; ``x missing`` as what it is."""
+    """``channel=Web`` in the file's words, ``Channel: Web``; ``x missing`` as what it is.
+
+    A metric as a covariate is its value before: ``Spend, before``, never the outcome's own name.
+    """
     name, equals, group = str(term).partition("=")
     if equals:
         words = {"arm": metric_label(spec, name, language), "said": label(spec, group, language)}
         return say(language, "incentive.of_arm", **words)
     if name.endswith(" missing"):
-        words = {"column": metric_label(spec, name.removesuffix(" missing"), language)}
+        words = {"column": covariate_label(spec, name.removesuffix(" missing"), language)}
         return say(language, "figure.missing", **words)
+    own = name.removesuffix(PRE)
+    if metric_of(spec, own) is not None:
+        return say(language, "figure.earlier", metric=metric_label(spec, own, language))
     return metric_label(spec, name, language)
 
 
@@ -128,6 +138,7 @@ def values(reason: Reason, spec: Spec, language: str) -> dict[str, str]:
         "net": net.text(n.get("estimate"), language),
         "net_interval": interval(net, "ci_low", "ci_high"),
         "share": _part(n.get("share")),
+        "rate": measure("level", "proportion", None, None).text(n.get("rate"), language),
         "weeks": str(n.get("weeks") or ""),
         "peak_week": str(n.get("peak_week") or ""),
         "covariate": covariate_label(spec, n.get("covariate") or "", language),
@@ -189,6 +200,12 @@ def headline(verdict: Verdict, spec: Spec, language: str) -> str:
     if told.numbers.get("ratio") is not None:
         bounded = told.numbers.get("ratio_low") is not None
         key = "incentive.brought" if bounded else "incentive.brought_plain"
+        if _either_way(told):
+            n = told.numbers
+            shown = ratio_measure(n["ratio_low"], n["ratio_high"])
+            words["lost"] = shown.text(-n["ratio_low"], language)
+            words["gained"] = shown.text(n["ratio_high"], language)
+            key = "incentive.lost_or_gained"
     elif told.code in EFFECTS:
         key = "incentive.changed"
         if spec.incentive is not None and spec.incentive.strategy == "encouragement":
@@ -201,6 +218,14 @@ def headline(verdict: Verdict, spec: Spec, language: str) -> str:
     return capital(say(language, key, **words))
 
 
+def _either_way(told: Reason) -> bool:
+    """Whether a return is not settled, and may be a loss before any cost as well as a gain."""
+    low, high = told.numbers.get("ratio_low"), told.numbers.get("ratio_high")
+    if told.code != "incentive_unclear" or low is None or high is None:
+        return False
+    return bool(low < 0 < high)
+
+
 def _harm(reason: Reason, spec: Spec, language: str) -> str:
     """A guardrail that the A/B test found harmed."""
     n = reason.numbers
@@ -211,8 +236,18 @@ def _harm(reason: Reason, spec: Spec, language: str) -> str:
     return say(language, f"because.{reason.code}", **words)
 
 
-def because(verdict: Verdict, spec: Spec, language: str) -> str:
-    """What to do with it, and why, in one sentence; empty where there is no reason."""
+def because(
+    verdict: Verdict,
+    spec: Spec,
+    language: str,
+    likely: float | None = None,
+    command: bool = True,
+) -> str:
+    """What to do with it, and why, in one sentence; empty where there is no reason.
+
+    `likely` is the chance that the return is what is wanted, where known. Without `command`, for
+    a page that says already what to do, only why: ``That is clearly more than ...``.
+    """
     reason = deciding(verdict)
     if reason is None:
         return ""
@@ -221,7 +256,12 @@ def because(verdict: Verdict, spec: Spec, language: str) -> str:
     key = f"incentive.because.{reason.code.removeprefix(CODE)}"
     if key not in texts(language):
         return offer_text(reason, spec, language)
-    said = [say(language, key, **values(reason, spec, language))]
+    if reason.code in ("incentive_unclear", "incentive_effect_unclear") and not spec.segments:
+        key += "_whole"  # nobody to look at apart from the others
+    if reason.code == "incentive_unclear" and likely is not None and likely < UNLIKELY:
+        key = "incentive.because.unclear_unlikely"
+    told = say(language, key, **values(reason, spec, language))
+    said = [told if command else _without_command(told, language)]
     partly = next(
         (
             r
@@ -235,6 +275,11 @@ def because(verdict: Verdict, spec: Spec, language: str) -> str:
         words = values(partly, spec, language)
         said.append(say(language, "incentive.because.partly_pulled", **words))
     return ("" if language == "zh" else " ").join(said)
+
+
+def _without_command(text: str, language: str) -> str:
+    """What stands behind ``Keep it:``, with a capital letter."""
+    return capital(text.partition("：" if language == "zh" else ": ")[2] or text)
 
 
 def unsigned(text: str) -> str:

@@ -14,13 +14,16 @@ from retention_lab.twin import FORWARD_COUPON, simulate
 from retention_lab.twin.incentive import profit_of, weekly_of
 
 
-def plan_of(window=2016, margin=0.4, arms=("none", "c10"), strategy="randomised"):
+def plan_of(
+    window=2016, margin=0.4, arms=("none", "c10"), strategy="randomised", direction="increase",
+    redemption=10.0,
+):  # fmt: skip
     """As much of a plan as the rules read; `window` of the revenue in hours."""
     column = types.SimpleNamespace(window=window)
-    metric = types.SimpleNamespace(name="revenue", direction="increase", kind="sum")
+    metric = types.SimpleNamespace(name="revenue", direction=direction, kind="sum")
     said = types.SimpleNamespace(
         strategy=strategy, revenue="revenue", margin=margin, min_roi=2.0,
-        keeps_a_ledger=margin is not None,
+        keeps_a_ledger=margin is not None, redemption=lambda arm: redemption,
     )  # fmt: skip
     spec = types.SimpleNamespace(incentive=said, primary=("revenue",), metrics=(metric,))
     needed = {"revenue": types.SimpleNamespace(numerator=column)}
@@ -166,6 +169,59 @@ def test_without_a_ledger_the_primary_metric_decides_by_the_same_rules():
 def test_a_placebo_that_moved_leaves_it_open():
     moved = row("placebo_outcome", estimate=1.0, p_value=0.01)
     assert asked([*PAYS, moved]) == ("keep_running", ["incentive_pays", "incentive_placebo_moved"])
+
+
+@pytest.mark.parametrize(
+    ("direction", "effect", "mark", "fragile"),
+    [
+        ("increase", (0.5, 1.5), {"low": 0.1, "high": 1.0}, False),
+        ("increase", (0.5, 1.5), {"low": -0.1, "high": 1.0}, True),
+        ("decrease", (-1.5, -0.5), {"low": -1.0, "high": -0.1}, False),
+        ("decrease", (-1.5, -0.5), {"low": -1.0, "high": 0.1}, True),
+        ("increase", (0.5, 1.5), {"note": "explains_all: a cause so strong ..."}, True),
+        ("increase", (0.5, 1.5), {"note": "other: ..."}, False),
+    ],
+)
+def test_a_hidden_cause_is_held_against_the_wanted_direction(direction, effect, mark, fragile):
+    found = row("average_effect", estimate=sum(effect) / 2, low=effect[0], high=effect[1])
+    marks = [
+        row("benchmark_bias", term="age", at="1", estimate=0.5, **mark),
+        row("benchmark_bias", term="age", at="3", estimate=0.0, low=-9.0, high=9.0),
+    ]
+    said = {"margin": None, "strategy": "observational", "direction": direction}
+    decision, codes = asked([found, *marks], **said)
+    assert decision == ("keep_running" if fragile else "ship")
+    assert ("incentive_fragile" in codes) == fragile
+
+
+def test_what_nobody_redeemed_is_not_kept():
+    rate = row("redemption_rate", estimate=0.0, note="nobody_redeems: ...")
+    nobody = "incentive_nobody_redeemed"
+    assert asked([*PAYS, rate]) == ("keep_running", ["incentive_pays", nobody])
+    assert asked([*LOSES, rate]) == ("stop", ["incentive_loses", nobody])
+    assert asked([*PAYS, rate], redemption=0.0) == ("ship", ["incentive_pays"])
+    offered = {"redemption": 0.0, "strategy": "encouragement"}
+    assert asked([*PAYS, rate], **offered) == ("keep_running", ["incentive_pays", nobody])
+    some = row("redemption_rate", estimate=0.2)
+    assert asked([*PAYS, some]) == ("ship", ["incentive_pays"])
+
+
+def test_an_offer_that_moved_nobody_to_redeem_has_nothing_to_decide_on():
+    said = {"margin": None, "strategy": "encouragement"}
+    rows = [row("first_stage", estimate=0.0), row("late", note="nobody_redeems: ...")]
+    found = asked(rows, **said)
+    assert found == ("invalid", ["incentive_no_effect_known", "incentive_nobody_redeemed"])
+    hidden = [row("late", note="suppressed: ...")]
+    assert asked(hidden, **said) == ("keep_running", ["incentive_no_effect_known"])
+    works = [row("first_stage", estimate=0.2), row("late", estimate=1.0, low=0.5, high=1.5)]
+    assert asked(works, **said) == ("ship", ["incentive_works"])
+
+
+def test_a_control_that_redeemed_is_told_and_changes_nothing():
+    leak = row("control_redemption_rate", estimate=0.08)
+    verdict = decide_incentive(plan_of(), Results.of([*PAYS, leak]))
+    assert verdict.decision == "ship"
+    assert verdict.reasons[1] == Reason("incentive_control_redeemed", {"arm": "c10", "rate": 0.08})
 
 
 @pytest.mark.parametrize(("days", "first"), [(28, "incentive_pays"), (84, None)])

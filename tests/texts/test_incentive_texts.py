@@ -102,7 +102,7 @@ def test_the_first_sentence_says_what_a_dollar_brought() -> None:
         "Keep it: that is clearly more than the 1.2 dollars that a dollar should bring."
     )
     assert headline(case.verdict, spec, "zh") == (
-        "“5 美元券”每投入 1 元，带来 1.57 元毛利（95% 置信区间 1.24 至 1.91）。"
+        "“5 美元券”每投入 1 单位成本，带来 1.57 单位毛利（95% 置信区间 1.24 至 1.91）。"
     )
 
 

@@ -23,6 +23,10 @@ SAVES = "cost_negative: the arm cost less than the control, so a return per doll
 NEGATIVE_MARGIN = "negative_margin: every dollar of orders loses money before the incentive"
 CONTROL_REDEEMS = "control_redeems: customers of the control redeemed too; their cost is taken off"
 NOBODY = "nobody_redeems: no customer of the arm redeemed the incentive"
+NOT_TOGETHER = (
+    "not_together: how many redeemed and bought is known only where units were dealt one by one, "
+    "each redeems once at most, and nothing is adjusted"
+)
 FEW = 5.0
 FEW_BUYERS = (
     "few_buyers: in effect fewer than five customers of an arm carry its revenue; the interval is "
@@ -219,32 +223,61 @@ def _ratio(found: Contrast, at: int, said: _Said) -> Line:
 def _redeemers(found: Contrast, at: dict[str, int], said: _Said) -> list[Line]:
     """How many redeem, and how many of them would have bought anyway.
 
-    At least 1 - (p1 - p0) / r of the redemptions, with p the shares that bought in arm and control
-    and r the share that redeemed: those whom the incentive made buy are p1 - p0 or, where it kept
-    somebody from buying, more; they are redeemers unless they forgot to.
+    At least (q - (p1 - p0)) / r of those who redeem, with p the shares that bought in arm and
+    control, r the share that redeemed and q the share that did both: of those who would have bought
+    anyway (p0) only those who bought without redeeming (p1 - q) did not redeem, where everyone whom
+    the incentive made buy redeemed it and it kept nobody from buying. Redeeming alone is no
+    purchase, so that 1 - (p1 - p0) / r would be too much where q is below r.
     """
     i = at[REDEEMED]
     rate, spread = float(found.arm.mean[i]), float(found.arm.covariance[i, i])
     spread += float(found.shared_arm[i, i])
     lines = [_line("redemption_rate", rate, spread, said, NOBODY if rate <= 0 else None)]
+    other = float(found.base.mean[i])
+    if other > 0.0:
+        theirs = float(found.base.covariance[i, i] + found.shared_base[i, i])
+        lines.append(_line("control_redemption_rate", other, theirs, said, None))
     if BOUGHT not in at:
         return lines
     name = "redeemed_anyway"
     if not rate > 0.0:
         return [*lines, Line(name, note=NOBODY)]
     b = at[BOUGHT]
-    brought = float(found.difference[b])
-    vy, cov = spread, float(found.arm.covariance[b, i] + found.shared_arm[b, i])
-    cov -= float(found.shared_both[i, b])
-    vx = float(found.covariance[b, b])
-    share = 1.0 - brought / rate
-    if said.small or not math.isfinite(vx + vy):
+    without = _bought_only(found, b, i)
+    if without is None:
+        return [*lines, Line(name, note=NOT_TOGETHER)]
+    anyway = float(found.base.mean[b]) - without
+    share = min(max(anyway / rate, 0.0), 1.0)
+    n = found.arm.n
+    if said.small or n < 2:
         return [*lines, Line(name, share, note=TOO_FEW)]
-    region = fieller(brought, rate, vx, vy, cov, said.alpha, said.df)
+    # Having bought without redeeming is 0 or 1, and never goes with redeeming.
+    vx = without * (1.0 - without) / (n - 1) + float(found.base.covariance[b, b])
+    cov = without * rate / (n - 1)
+    region = fieller(anyway, rate, vx, spread, cov, said.alpha, said.df)
     low, high, note = _ends(region, "unbounded: too few redeemed to say")
-    slope = brought / rate
-    error = math.sqrt(max(vx - 2 * slope * cov + slope * slope * vy, 0.0)) / rate
+    slope = anyway / rate
+    error = math.sqrt(max(vx - 2 * slope * cov + slope * slope * spread, 0.0)) / rate
     if low is None or high is None:
-        return [*lines, Line(name, min(max(share, 0.0), 1.0), error, note=note)]
-    low, high = (min(max(1.0 - e, 0.0), 1.0) for e in (high, low))
-    return [*lines, Line(name, min(max(share, 0.0), 1.0), error, low, high, note=AT_LEAST)]
+        return [*lines, Line(name, share, error, note=note)]
+    low, high = (min(max(e, 0.0), 1.0) for e in (low, high))
+    return [*lines, Line(name, share, error, low, high, note=AT_LEAST)]
+
+
+def _bought_only(found: Contrast, b: int, i: int) -> float | None:
+    """The share of the arm that bought (column `b`) and did not redeem (column `i`).
+
+    None where the arm's covariances are not those of its units (clusters, adjusted, weighted), or
+    one of the two is not 0 or 1.
+    """
+    n, mean = found.arm.n, found.arm.mean
+    shared = (found.shared_arm, found.shared_base, found.shared_both)
+    if n != found.arm.units or found.groups is not None or any(s.any() for s in shared):
+        return None
+    moment = found.arm.covariance * (n - 1)  # per unit: mean of products less product of means
+    for k in (b, i):
+        if not math.isclose(moment[k, k], mean[k] * (1.0 - mean[k]), rel_tol=1e-6, abs_tol=1e-12):
+            return None
+    both = float(moment[b, i] + mean[b] * mean[i])
+    only = float(mean[b]) - both
+    return only if only > 1e-12 else 0.0

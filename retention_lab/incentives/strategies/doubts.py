@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retention_lab.incentives.arms.contrasts import SUPPRESSED
-from retention_lab.incentives.arms.fieller import critical
+from retention_lab.incentives.arms.fieller import critical, tail
 from retention_lab.incentives.observed.aipw import average_effect, average_level
 from retention_lab.incentives.observed.balance import balance
 from retention_lab.incentives.observed.crossfit import Crossed
@@ -45,7 +45,10 @@ NOT_LINEAR = "not_estimable: nothing is left of the treatment or the outcome to 
 
 
 def benchmark_rows(asked: Asked, metric: str, arm: str) -> Iterator[Row]:
-    """How strong a cause that nobody saw must be: E-values, robustness values, benchmarks."""
+    """How strong a cause that nobody saw must be: E-values, robustness values, benchmarks.
+
+    Robustness values and benchmarks are about the regression's effect, which is told with them.
+    """
     c = asked.crossed(metric)
     one = c.arms.index(arm)
     yield from _e_values(asked, metric, arm, c, one)
@@ -60,6 +63,10 @@ def benchmark_rows(asked: Asked, metric: str, arm: str) -> Iterator[Row]:
         none = Effect(note=NOT_LINEAR, **counts)
         yield asked.row("robustness_value", metric, arm, none, term="q=1", method=OLS)
         return
+    half = critical(asked.alpha, found.df) * found.std_error
+    told = Effect(found.estimate, found.std_error, found.estimate - half, found.estimate + half,
+                  2.0 * tail(-abs(found.t), found.df), **counts)  # type: ignore[arg-type]  # fmt: skip
+    yield asked.row("regression_effect", metric, arm, told, method=OLS)
     for term, alpha in (("q=1", None), ("alpha", asked.alpha)):
         value = robustness_value(found.t, found.df, 1.0, alpha)
         told = Effect(value, **counts)  # type: ignore[arg-type]

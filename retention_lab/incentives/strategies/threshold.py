@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,11 +11,12 @@ from retention_lab.data.evidence import Evidence
 from retention_lab.data.moments import Floats
 from retention_lab.data.threshold import Running
 from retention_lab.experiment.plan import Plan
-from retention_lab.incentives.arms.ledger import Line, Terms, ledger
+from retention_lab.incentives.arms.ledger import FEW_BUYERS, Line, Terms, ledger
 from retention_lab.incentives.arms.means import Contrast, Means
 from retention_lab.incentives.threshold.bins import binned
 from retention_lab.incentives.threshold.density import density_test
-from retention_lab.incentives.threshold.local import Estimate, line
+from retention_lab.incentives.threshold.local import Estimate, Jump, line, sides
+from retention_lab.incentives.threshold.local import jump as jump_at
 from retention_lab.incentives.threshold.measure import Measured, measure
 from retention_lab.incentives.threshold.placebo import at_placebo, placebo_cutoffs
 from retention_lab.results import Row
@@ -167,24 +169,32 @@ class _Asked:
             return
         wanted = [name, *([said.returns] if said.returns is not None else [])]
         notes = [self.plan.faults[m] for m in wanted if m in self.plan.faults]
-        spent = kept = None
-        if not notes:
-            spent = kept = self._measured(self.units.outcomes[name])
-            if said.returns is not None:
-                back = self.units.outcomes[said.returns]
-                kept = self._measured(self.units.outcomes[name] - back)
-            notes = [str(m.note) for m in (spent, kept) if m.jump is None]
-        if notes or spent is None or kept is None:
+        kept = None
+        sold = self.units.outcomes[name] if not notes else None
+        if sold is not None:
+            back = None if said.returns is None else self.units.outcomes[said.returns]
+            kept = self._measured(sold if back is None else sold - back)
+            notes = [str(kept.note)] if kept.jump is None else []
+        if notes or sold is None or kept is None:
             yield Row(analysis="incentive", metric=name, estimand="incremental_profit",
                       method=LEDGER, note=notes[0])  # fmt: skip
             return
-        revenue, goods = self._contrast(spent), self._contrast(kept)
+        goods = self._contrast(kept.jump)
         terms = Terms(said.margin, said.cost.contact, 0.0, said.min_roi)
-        own = {x.estimand: x for x in ledger(("revenue",), revenue, terms, self.alpha)}
-        lines = [
-            own.get(x.estimand, x) if x.estimand in ("incremental_revenue", "revenue_ratio") else x
-            for x in ledger(("revenue",), goods, terms, self.alpha)
-        ]
+        lines = ledger(("revenue",), goods, terms, self.alpha)
+        if back is not None:
+            # At the bandwidth of the goods that are kept, and of their units, so that lines add up.
+            unknown = np.isnan(sold - back)
+            own, gone = (
+                {x.estimand: x for x in ledger(("revenue",), c, terms, self.alpha)}
+                for c in (self._beside(kept, np.where(unknown, np.nan, v)) for v in (sold, back))
+            )
+            first, last = own["incremental_revenue"], own["revenue_ratio"]
+            sent = dataclasses.replace(gone[first.estimand], estimand="incremental_returns")
+            if sent.note == FEW_BUYERS:  # is about revenue
+                sent = dataclasses.replace(sent, note=None)
+            rest = [x for x in lines if x.estimand not in (first.estimand, last.estimand)]
+            lines = [first, sent, *rest, last]
         for x in lines:
             yield self._line(name, x, goods, kept.note)
 
@@ -208,9 +218,15 @@ class _Asked:
     def _measured(self, outcome: Floats) -> Measured:
         return measure(self.units.running, outcome, self.cutoff, self.alpha)
 
-    def _contrast(self, measured: Measured) -> Contrast:
+    def _beside(self, measured: Measured, outcome: Floats) -> Contrast:
+        """The limits of another outcome at the bandwidths of the one that was measured."""
+        assert measured.bandwidths is not None
+        h, b = measured.bandwidths.h, measured.bandwidths.b
+        both = sides(self.units.running, outcome, self.cutoff)
+        return self._contrast(jump_at(*both, h, b, self.alpha))
+
+    def _contrast(self, found: Jump | None) -> Contrast:
         """The two limits of an outcome, the treated one first, as the means of two arms."""
-        found = measured.jump
         assert found is not None
         both = [
             Means(np.array([limit]), np.array([[error**2]]), n, n)

@@ -30,6 +30,7 @@ PARTS = (
 )
 OFFER_SHARES = (
     "redemption_rate",
+    "control_redemption_rate",
     "redeemed_anyway",
     "probability_above_min_roi",
     "trimmed_share",
@@ -45,6 +46,7 @@ OFFER_EFFECTS = (
     "average_effect",
     "average_effect_treated",
     "partially_linear_effect",
+    "regression_effect",
     "placebo_outcome",
     "random_common_cause",
     "benchmark_bias",

@@ -11,7 +11,7 @@ from retention_lab.results import Row
 from retention_lab.run.view.blocks import against_control
 from retention_lab.run.view.change import changes
 from retention_lab.run.view.decisive import MISMATCH, because_key, decisive, told
-from retention_lab.run.view.incentive_words import told_money, told_sure
+from retention_lab.run.view.incentive_words import assumed, told_money, told_sure
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, level_of, metric_of, reason_text, window_text
 from retention_lab.texts.incentive import decided
@@ -240,6 +240,8 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
     if left:
         said = tongue.say("rests.immature_value", n=number(max(left), 0))
         facts.append((tongue.say("rests.immature"), said))
+    if source.spec.incentive is not None:
+        facts += assumed(source.spec.incentive, tongue)
     refs = list(dict.fromkeys(str(i.get("ref", "")) for i in source.run.get("inputs") or []))
     if refs:
         short = dict.fromkeys(short_name(r, tongue) for r in refs)

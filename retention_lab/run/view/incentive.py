@@ -8,7 +8,6 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from retention_lab.experiment.sections import Incentive
 from retention_lab.figures import (
     effects_plot,
     event_study_plot,
@@ -30,7 +29,12 @@ from retention_lab.run.view.incentive_parts import (
     forward_blocks,
     rests_block,
 )
-from retention_lab.run.view.incentive_words import told_sure
+from retention_lab.run.view.incentive_words import (
+    assumed,
+    likely_enough,
+    told_dose,
+    told_sure,
+)
 from retention_lab.run.view.model import Draw
 from retention_lab.run.view.record import Method
 from retention_lab.run.view.source import Source, Tongue
@@ -40,7 +44,6 @@ from retention_lab.texts.incentive import (
     decided,
     headline,
     quoted,
-    round_number,
     told_reason,
 )
 from retention_lab.texts.numbers import number
@@ -70,11 +73,14 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
     verdict, spec, language = source.verdict, source.spec, tongue.language
     reasons = verdict.reasons
     found = tuple(dict.fromkeys(reason_text(r, spec, language, reasons) for r in reasons))
+    brought = headline(verdict, spec, language)
+    why = because(verdict, spec, language, likely_enough(source))
+    best = told_dose(source, tongue)
     return First(
         verdict.decision,
         tongue.say(f"decision.offer.{verdict.decision}"),
-        headline(verdict, spec, language),
-        because(verdict, spec, language),
+        best or brought,
+        tongue.joined([brought, why]) if best else why,
         told_sure(source, tongue),
         _facts(source, tongue),
         found,
@@ -131,29 +137,12 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
     if row is not None and row.n is not None:
         unit = "markets" if said.strategy == "rollout" else "customers"
         facts.append((say(f"incentive.facts.{unit}"), _both(row, tongue)))
-    if said.margin is not None:
-        facts.append((say("incentive.facts.margin"), _terms(said, tongue)))
-        wanted = say("incentive.facts.wanted_value", least=round_number(said.min_roi))
-        facts.append((say("incentive.facts.wanted"), wanted))
+    facts += assumed(said, tongue)
     refs = dict.fromkeys(str(i.get("ref", "")) for i in source.run.get("inputs") or [])
     if refs:
         short = dict.fromkeys(short_name(ref, tongue) for ref in refs)
         facts.append((say("rests.data"), say("comma").join(short)))
     return tuple(facts)
-
-
-def _terms(said: Incentive, tongue: Tongue) -> str:
-    """Margin and costs that the file assumes."""
-    say, cost = tongue.say, said.cost
-    percent = f"{number(100 * (said.margin or 0.0), 1).removesuffix('.0')}%"
-    found = [say("incentive.facts.of_revenue", margin=percent)]
-    if cost.contact:
-        found.append(say("incentive.facts.contact", cost=round_number(cost.contact)))
-    if cost.redemption == "dose":
-        found.append(say("incentive.facts.by_dose"))
-    elif cost.redemption:
-        found.append(say("incentive.facts.redemption", cost=round_number(float(cost.redemption))))
-    return say("comma").join(found)
 
 
 def _counted(source: Source) -> Row | None:
@@ -170,7 +159,9 @@ def _both(row: Row, tongue: Tongue) -> str:
     words = {"n": number(row.n, 0), "arm": quoted(tongue.spec, row.arm, tongue.language)}
     if row.n_baseline is None:
         return tongue.say("incentive.facts.one", n=words["n"])
-    return tongue.say("incentive.facts.both", n_baseline=number(row.n_baseline, 0), **words)
+    said = tongue.spec.incentive
+    key = "both_markets" if said is not None and said.strategy == "rollout" else "both"
+    return tongue.say(f"incentive.facts.{key}", n_baseline=number(row.n_baseline, 0), **words)
 
 
 def _sections(source: Source, tongue: Tongue, draw: Draw) -> tuple[Section, ...]:

@@ -14,7 +14,7 @@ from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block
 from retention_lab.run.view.decisive import MISMATCH
 from retention_lab.run.view.incentive_ledger import noted
-from retention_lab.run.view.incentive_parts import difference, interval
+from retention_lab.run.view.incentive_parts import difference, interval, of_markets
 from retention_lab.run.view.model import Draw
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, note_text
@@ -119,7 +119,8 @@ def _overlap(
     said = []
     for r in rows[:1]:
         key = "overlap_some" if r.estimate else "overlap_all"
-        said.append(tongue.say(f"incentive.doubts.{key}", share=share(r.estimate)))
+        n = number((r.n or 0) + (r.n_baseline or 0), 0)
+        said.append(tongue.say(f"incentive.doubts.{key}", share=share(r.estimate), n=n))
     effect = incentive_rows(source.results, "average_effect", metric=metric, arm=arm)
     bad = any(noted(r, "no_overlap", "little_overlap") for r in effect)
     said += [note_text(r.note, tongue.language) for r in effect if noted(r, "no_overlap")]
@@ -136,15 +137,26 @@ def _sensitivity(
     metric = source.spec.primary[0]
     where = {"metric": metric, "arm": arm}
     values = {r.term: r for r in incentive_rows(source.results, "robustness_value", **where)}
+    effect = incentive_rows(source.results, "average_effect", term=None, **where)
+    if values and any(_holds_zero(r) for r in effect):
+        title = _title(tongue, "sensitivity", arm, end)
+        yield Block(title, (tongue.say("incentive.doubts.no_effect"),))
+        return
     said = []
     full, part = values.get("q=1"), values.get("alpha")
     if full is not None and full.estimate is not None and part is not None:
         words = {"q": share(full.estimate), "alpha": share(part.estimate)}
         said.append(tongue.say("incentive.doubts.robust", **words))
+    plain = next(iter(incentive_rows(source.results, "regression_effect", **where)), None)
+    if plain is not None and plain.estimate is not None:
+        change = difference(source, plain).text(plain.estimate, tongue.language)
+        words = {"change": change, "interval": interval(source, tongue, plain)}
+        said.append(tongue.say("incentive.doubts.regression", **words))
     marks = [r for r in incentive_rows(source.results, "benchmark_bias", **where)
              if r.at in (None, "1") and r.estimate is not None]  # fmt: skip
     gone = any(r.ci_low is None or r.ci_high is None or r.ci_low <= 0 <= r.ci_high for r in marks)
-    for r in sorted(marks, key=lambda r: abs(r.estimate or 0.0))[:1]:
+    start = _whole_effect(source, plain, where)
+    for r in sorted(marks, key=lambda r: -abs((r.estimate or 0.0) - start))[:1]:
         shown = difference(source, r)
         words = {
             "covariate": covariate_label(source.spec, r.term, tongue.language),
@@ -160,16 +172,28 @@ def _sensitivity(
     if incentive_rows(source.results, "sensitivity_contour", **where):
         figures = (draw(f"sensitivity{end}", sensitivity_plot, metric=metric, arm=arm),)
     if said:
-        effect = incentive_rows(source.results, "average_effect", term=None, **where)
         clear = any(_clear(r) for r in effect)
         good = not gone if marks and clear else None
         title = _title(tongue, "sensitivity", arm, end)
         yield Block(title, tuple(said), good=good, figures=figures)
 
 
+def _whole_effect(source: Source, plain: Row | None, where: dict[str, str | None]) -> float:
+    """The effect that known causes are taken from: the regression's, else the contour's at 0."""
+    if plain is not None and plain.estimate is not None:
+        return plain.estimate
+    rows = incentive_rows(source.results, "sensitivity_contour", **where)
+    return next((r.estimate for r in rows if r.at == "0,0" and r.estimate is not None), 0.0)
+
+
+def _holds_zero(row: Row) -> bool:
+    return row.ci_low is not None and row.ci_high is not None and row.ci_low <= 0 <= row.ci_high
+
+
 def _placebos(source: Source, tongue: Tongue, arm: str | None) -> Iterator[Block]:
     """Effects that should be nothing: on another outcome, and of an incentive dealt by lot."""
-    said, good = [], True
+    said: list[str] = []
+    good: bool | None = True
     for r in incentive_rows(source.results, "placebo_outcome", arm=arm):
         name = tongue.metric(r.metric)
         if r.estimate is None or r.ci_low is None:
@@ -177,7 +201,7 @@ def _placebos(source: Source, tongue: Tongue, arm: str | None) -> Iterator[Block
             said.append(tongue.say("incentive.doubts.placebo_none", metric=name, note=note))
             continue
         moved = r.p_value is not None and r.p_value < CLEAR
-        good &= not moved
+        good = good and not moved
         words = {
             "metric": name,
             "change": difference(source, r).text(r.estimate, tongue.language),
@@ -194,8 +218,13 @@ def _placebos(source: Source, tongue: Tongue, arm: str | None) -> Iterator[Block
         shown = measure("difference", kind_of(source.spec, r.metric), r.ci_low, r.ci_high)
         low, high = shown.ends(r.ci_low, r.ci_high, tongue.language)
         words = {"low": low, "high": high, "change": shown.text(effect.estimate, tongue.language)}
-        said.append(tongue.say("incentive.doubts.placebo_treatment", **words))
-        good &= not r.ci_low <= effect.estimate <= r.ci_high or not _clear(effect)
+        luck = r.ci_low <= effect.estimate <= r.ci_high
+        key = "placebo_luck" if luck else "placebo_treatment"
+        said.append(tongue.say(f"incentive.doubts.{key}", **words))
+        if luck and _clear(effect):
+            good = False
+        elif luck and good:
+            good = None  # no effect to tell from chance: neither a pass nor a failure
     for r in incentive_rows(source.results, "random_common_cause", **where):
         if effect is not None and effect.estimate is not None and r.estimate is not None:
             shown = difference(source, effect)
@@ -228,7 +257,7 @@ def _pretrend(source: Source, tongue: Tongue) -> Iterator[Block]:
         if slope is not None and slope.estimate is not None:
             size = abs(slope.estimate)
             shown = measure("difference", kind_of(source.spec, metric), 0.0, size)
-            shown = dataclasses.replace(shown, signed=False)
+            shown = dataclasses.replace(of_markets(source, shown, 0.0, size), signed=False)
             words = {"slope": shown.text(size, tongue.language)}
             key = "pretrend_power_plain"
             if bias is not None and bias.estimate is not None:

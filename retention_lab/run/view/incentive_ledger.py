@@ -19,7 +19,7 @@ from retention_lab.texts.incentive import (
     ratio_measure,
     unsigned,
 )
-from retention_lab.texts.numbers import DASH, Measure, measure
+from retention_lab.texts.numbers import DASH, Measure, measure, number
 
 SHARES = ("redemption_rate", "redeemed_anyway", "probability_above_min_roi")
 RATIOS = ("margin_per_dollar", "roi", "revenue_ratio")
@@ -76,7 +76,12 @@ def _told(source: Source, tongue: Tongue, rows: dict[str, Row], arm: str | None)
         if "incremental_returns" in rows
         else "",
     }
-    said = [capital(tongue.say("incentive.ledger.brought", **words))]
+    on_treated = spec.incentive is not None and spec.incentive.strategy == "observational"
+    key = "brought_treated" if on_treated else "brought"
+    said = [capital(tongue.say(f"incentive.ledger.{key}", **words))]
+    if on_treated and profit.n is not None and profit.n_baseline is not None:
+        words |= {"n": number(profit.n, 0), "n_baseline": number(profit.n_baseline, 0)}
+        said.append(tongue.say("incentive.ledger.treated", **words))
     even = rows.get("break_even_cost")
     if even is not None and even.estimate is not None and even.estimate > 0:
         cost = unsigned(digits.text(even.estimate, language))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
@@ -13,7 +14,13 @@ from retention_lab.figures import (
     forward_plot,
     threshold_plot,
 )
-from retention_lab.figures.incentive_rows import as_number, headline_rows, incentive_rows, many
+from retention_lab.figures.incentive_rows import (
+    EFFECTS,
+    as_number,
+    headline_rows,
+    incentive_rows,
+    many,
+)
 from retention_lab.figures.offer import BESIDE
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, Table, Value
@@ -32,12 +39,23 @@ from retention_lab.texts.incentive import (
 from retention_lab.texts.numbers import Measure, measure, number, p_cell, p_text
 
 MOST_METRICS = 6  # sentences on effects
+LEAST_POINTS = 0.2  # width of an interval that one digit of a point can show
 FIRST_COVARIATES = 8  # named in the sentence that says who is compared
 
 
 def difference(source: Source, row: Row) -> Measure:
-    """How to write an effect on a metric."""
-    return measure("difference", kind_of(source.spec, row.metric), row.ci_low, row.ci_high)
+    """How to write an effect on a metric; of markets, with one digit of a point."""
+    shown = measure("difference", kind_of(source.spec, row.metric), row.ci_low, row.ci_high)
+    return of_markets(source, shown, row.ci_low, row.ci_high)
+
+
+def of_markets(source: Source, shown: Measure, low: float | None, high: float | None) -> Measure:
+    """`shown` with one digit of a point where markets are compared and that shows the interval."""
+    said = source.spec.incentive
+    if said is None or said.strategy != "rollout" or shown.unit != "points":
+        return shown
+    wide = low is not None and high is not None and (high - low) * shown.factor >= LEAST_POINTS
+    return dataclasses.replace(shown, digits=1) if wide else shown
 
 
 def interval(source: Source, tongue: Tongue, row: Row, shown: Measure | None = None) -> str:
@@ -92,7 +110,26 @@ def _sentence(source: Source, tongue: Tongue, row: Row) -> str:
     words["change"] = shown.text(row.estimate, tongue.language)
     words["interval"] = interval(source, tongue, row)
     key = "said" if row.arm is not None else "said_it"
+    said = source.spec.incentive
+    if row.estimand == "late":
+        key = "said_late"
+        over = _offered(source, row)
+        if over is not None:
+            key = "said_late_over"
+            words["over"] = difference(source, over).text(over.estimate, tongue.language)
+            words["over_interval"] = interval(source, tongue, over)
+    elif said is not None and said.strategy == "observational" and row.n and row.n_baseline:
+        key = "said_alike"
+        words |= {"n": number(row.n, 0), "n_baseline": number(row.n_baseline, 0)}
     return tongue.say(f"incentive.effect.{key}", p=p_text(row.p_value), **words)
+
+
+def _offered(source: Source, row: Row) -> Row | None:
+    """The effect over everyone offered, beside that on redeemers."""
+    found = source.results.where(
+        analysis="ab", metric=row.metric, arm=row.arm, baseline=row.baseline, segment=None
+    ).rows
+    return next((r for r in found if r.estimand in EFFECTS and r.estimate is not None), None)
 
 
 def _bounds(source: Source, tongue: Tongue) -> list[str]:

@@ -113,6 +113,47 @@ def test_a_control_that_cannot_redeem_is_not_said_to(write):
     assert results.one(estimand="cost_redemption").note.startswith("control_redeems")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"strategy": "randomised"},
+        {"strategy": "encouragement"},
+        {"strategy": "observational", "covariates": ["x"]},
+    ],
+)
+def test_the_steps_of_a_ledger_add_up(write, said):
+    d = shop()
+    d["returns"] = d["revenue"] * (np.arange(1500) % 5 == 0)
+    metrics = [*METRICS, {"name": "returns", "kind": "mean"}]
+    said = {**said, "returns": "returns", "cost": {"contact": 0.25, "redemption": 2}}
+    _, results = asked(write, d, said, metrics)
+    at = {e: results.one(estimand=e, term=None).estimate for e in (
+        "incremental_revenue", "incremental_returns", "incremental_profit", "cost_contact",
+        "cost_redemption")}  # fmt: skip
+    assert at["incremental_returns"] != 0
+    steps = 0.4 * (at["incremental_revenue"] - at["incremental_returns"])
+    steps -= at["cost_contact"] + at["cost_redemption"]
+    assert steps == pytest.approx(at["incremental_profit"], rel=1e-9)
+
+
+def test_an_offer_that_nobody_redeemed_is_not_kept(write):
+    """Sales rise fourfold, and no redemption is in the data: their cost would be nothing."""
+    d = shop()
+    d["revenue"] = d["revenue"] * np.where(d["arm"] == "coupon", 4, 1)
+    d["redeemed"] = np.zeros(1500, int)
+    plan, results = asked(
+        write, d, {"strategy": "randomised", "cost": {"contact": 0.1, "redemption": 5}}
+    )
+    verdict = rl.decide_incentive(plan, results)
+    assert verdict.decision == "keep_running"
+    assert [r.code for r in verdict.reasons] == ["incentive_pays", "incentive_nobody_redeemed"]
+    d["redeemed"][np.flatnonzero(d["arm"] == "none")[:50]] = 1
+    plan, results = asked(write, d, {"strategy": "randomised", "cost": {"contact": 9.0}})
+    told = {r.code: r for r in rl.decide_incentive(plan, results).reasons}
+    share = 50 / (d["arm"] == "none").sum()
+    assert told["incentive_control_redeemed"].numbers["rate"] == pytest.approx(share)
+
+
 def test_a_ledger_of_few_clusters_is_as_unsure_as_their_effect(write):
     said = {"strategy": "observational", "covariates": ["x"], "cost": {"contact": 1}}
     _, results = asked(write, shop(), said, design={**DESIGN, "cluster": "store"})

@@ -113,6 +113,13 @@ def test_every_doubt_is_told(found):
     at_all = one(results, estimand="robustness_value", metric="revenue", term="q=1")
     sure = one(results, estimand="robustness_value", metric="revenue", term="alpha")
     assert 0 < sure.estimate < at_all.estimate < 1
+    # What a cause as strong as nothing leaves is the regression's own effect.
+    least = one(results, estimand="regression_effect", metric="revenue")
+    none = one(results, estimand="sensitivity_contour", metric="revenue", at="0,0")
+    assert least.estimate == pytest.approx(none.estimate, rel=1e-12)
+    assert least.ci_low == pytest.approx(none.ci_low, rel=1e-3)
+    assert least.ci_low < COUPON < least.ci_high
+    assert least.p_value < 1e-6
     terms = {r.term for r in results.where(estimand="benchmark_bias", metric="revenue").rows}
     assert terms == {"age", "channel"}
     ratio = one(results, estimand="e_value", metric="bought", term="estimate")

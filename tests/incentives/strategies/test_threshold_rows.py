@@ -7,6 +7,7 @@ import pytest
 
 import retention_lab as rl
 from retention_lab.incentives.threshold.density import density_test
+from retention_lab.incentives.threshold.local import jump, sides
 from retention_lab.incentives.threshold.measure import measure
 
 METRICS = [
@@ -139,10 +140,46 @@ def test_the_ledger_is_of_a_unit_at_the_limit(write):
     ratio = results.one(estimand="margin_per_dollar")
     assert ratio.estimate == pytest.approx(0.5 * goods.value / 2)
     assert (ratio.ci_low, ratio.ci_high) == pytest.approx((goods.low / 4, goods.high / 4))
-    effect = results.one(estimand="threshold_effect", metric="revenue", term=None)
-    assert results.one(estimand="incremental_revenue").estimate == pytest.approx(effect.estimate)
+    lines = "incremental_revenue", "incremental_returns", "incremental_margin", "cost_contact"
+    by = {e: results.one(estimand=e).estimate for e in lines}
+    kept = by["incremental_revenue"] - by["incremental_returns"]
+    assert kept == pytest.approx(goods.value, rel=1e-9)
+    assert 0.5 * kept == pytest.approx(by["incremental_margin"], rel=1e-9)
+    assert by["incremental_margin"] - by["cost_contact"] == pytest.approx(profit.estimate, rel=1e-9)
+    widths = measure(d["basket"], d["revenue"] - d["returns"], 49.0).bandwidths
+    both = sides(d["basket"], d["returns"], 49.0)
+    own = jump(*both, widths.h, widths.b).robust
+    row = results.one(estimand="incremental_returns")
+    assert (row.estimate, row.ci_low, row.ci_high) == pytest.approx((own.value, own.low, own.high))
     codes = [r.code for r in rl.decide_incentive(plan, results).reasons]
     assert set(codes) & {"incentive_pays", "incentive_unclear", "incentive_pays_too_little"}
+
+
+def test_without_returns_the_revenue_is_the_headline(write):
+    said = {**SAID, "revenue": "revenue", "margin": 0.5, "cost": {"contact": 2.0}}
+    _, results = asked(write, baskets(), said)
+    effect = results.one(estimand="threshold_effect", metric="revenue", term=None)
+    assert results.one(estimand="incremental_revenue").estimate == pytest.approx(effect.estimate)
+    assert not results.where(estimand="incremental_returns").rows
+
+
+@pytest.mark.parametrize("above", [True, False])
+@pytest.mark.parametrize("gone", ["none", "some unknown"])
+def test_steps_add_up_whatever_is_sent_back(write, above, gone):
+    d = baskets(effect=12)
+    import pyarrow as pa
+
+    holes = np.where(np.arange(4000) % 9, d["returns"], np.nan)
+    d["returns"] = np.zeros(4000) if gone == "none" else pa.array(holes, from_pandas=True)
+    metrics = [*METRICS[:2], {**METRICS[2], "missing": "drop"}]
+    said = {**SAID, "revenue": "revenue", "returns": "returns", "margin": 0.5, "above": above,
+            "cost": {"contact": 2.0}}  # fmt: skip
+    _, results = asked(write, d, said, metrics)
+    at = {e: results.one(estimand=e).estimate for e in
+          ("incremental_revenue", "incremental_returns", "incremental_profit")}  # fmt: skip
+    steps = 0.5 * (at["incremental_revenue"] - at["incremental_returns"]) - 2
+    assert steps == pytest.approx(at["incremental_profit"], rel=1e-9)
+    assert (at["incremental_returns"] == 0) == (gone == "none")
 
 
 def test_without_a_cost_there_is_no_ratio(write):
