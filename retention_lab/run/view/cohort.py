@@ -108,7 +108,7 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
 
 
 def _groups(source: Source, tongue: Tongue, told: str | None, rows: Sequence[Row]) -> Sequence[str]:
-    """How customers won in different ways differ: in shares, then the clearest in days."""
+    """How customers won in different ways differ: in shares, else in days."""
     known = [r for r in rows if r.p_value is not None]
     if known and not any(is_clear(r, source.spec) for r in rows):
         segment = split_label(source.spec, rows[0].segment, tongue.language)
@@ -119,8 +119,7 @@ def _groups(source: Source, tongue: Tongue, told: str | None, rows: Sequence[Row
         gaps = {name_of(r): r for r in share_gaps(source, told)}
         own = [gaps[name_of(r)] for r in rows if name_of(r) in gaps]
         shares = [said for r in own if (said := share_text(source, tongue, r))]
-        days = [difference_text(tongue, r, source) for r in rows[: 1 if shares else None]]
-        return [*shares, *days]
+        return shares or [difference_text(tongue, r, source) for r in rows]
     return shares_text(source, tongue, told)[:MOST_SAID]
 
 
