@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retention_lab.data.counted import counted_rows, filtered
 from retention_lab.data.look import (
     UnitLook,
-    event_faults,
-    has_event_after,
-    look_at_events,
     look_at_units,
     repeated_units,
 )
 from retention_lab.data.relations import condition
 from retention_lab.data.source import Source
-from retention_lab.data.times import HOUR, end_of, no_times
-from retention_lab.errors import PlanError, counted, did_you_mean
-from retention_lab.experiment.covariates import Check, named_covariates
+from retention_lab.data.times import HOUR, end_of
+from retention_lab.errors import counted, did_you_mean
+from retention_lab.experiment.covariates import named_covariates
 from retention_lab.experiment.doubts import doubts, split_doubt
+from retention_lab.experiment.event_rows import EventRows
 from retention_lab.experiment.expressions import expression_fault
+from retention_lab.experiment.findings import Findings
 from retention_lab.experiment.needs import Column, Needs, all_columns, needs
 from retention_lab.experiment.randomised import check_clusters
 from retention_lab.experiment.spec import Events, Spec, Timed
@@ -35,29 +31,17 @@ MOST_LEVELS = 200
 MOST_ARMS = 20  # that are listed one by one
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Input:
-    """One table of the file: its name there, the reference as written, the files behind it."""
-
-    name: str
-    ref: str
-    paths: tuple[Path, ...]
-
-
-class Checker:
-    """Collects what is found, fault by fault, and raises all fatal faults at once."""
+class Checker(Findings):
+    """Holds arms, metrics and their events against their tables."""
 
     def __init__(self, spec: Spec, source: Source) -> None:
         assert spec.design is not None
-        self.spec, self.source, self.design, self.data = spec, source, spec.design, spec.data
+        super().__init__(spec, source)
+        self.design, self.data = spec.design, spec.data
         self.arms: tuple[str, ...] = ()
-        self.inputs: tuple[Input, ...] = ()
         self.needed: dict[str, Needs] = {}
         self.offer: Offer | None = None
         self.look: UnitLook | None = None
-        self.checks: list[Check] = []
-        self.fatal: list[str] = []
-        self.faults: dict[str, str] = {}
 
     def run(self) -> None:
         """Look at every table; raises PlanError with all fatal faults of a stage at once."""
@@ -72,13 +56,10 @@ class Checker:
         name = "assignments" if main else "units"
         ref = main.table if main else str(self.data.units)
         known = self.source.columns(ref)
-        if not self.source.query("select 1 from t limit 1", t=ref):
-            # Said before all else: an empty CSV has no types, so every column would look wrong.
-            raise PlanError(f"{ref} has no rows")
-        events = {n: (t, self.source.columns(t.table)) for n, t in self.data.events.items()}
-        refs = {name: ref, **{f"events.{n}": t.table for n, (t, _) in events.items()}}
-        self.inputs = tuple(Input(n, r, self.source.files(r)) for n, r in refs.items())
-        self.source.spare_threads([p for i in self.inputs for p in i.paths])
+        self._never_empty(ref)
+        events = self.data.events
+        self._read({name: ref, **{f"events.{n}": t.table for n, t in events.items()}})
+        self._spare_threads()
         named = named_covariates(self.spec, self.source, ref, known)
         self.fatal += named.fatal
         self._stop()
@@ -92,8 +73,8 @@ class Checker:
             self.offer, self.needed = with_offer(self.spec, self.needed, known, named.covariates)
         columns = all_columns(self.needed)
         self._columns(name, ref, known, main, columns)
-        for event, (table, kinds) in events.items():
-            self._event_columns(event, table, kinds, known, columns)
+        for event, table in events.items():
+            self._event_columns(event, table, known, columns)
         self._windows(columns)
         self._stop()
         end = end_of(self.data.as_of, self.data.timezone) if self.data.as_of else None
@@ -113,16 +94,14 @@ class Checker:
         self.fatal += fatal
         self._levels(look)
         self._values(look, columns)
-        self._event_rows(ref, main)
+        if main is not None and self.design.unit is not None:
+            self._event_rows(ref, main, self.design.unit, look)
         self._maturity(look, end, columns)
 
     def _saved_reductions(self) -> None:
         from retention_lab.experiment.saved import saved_reductions
 
-        self.inputs = tuple(
-            Input(f"moments.{i}", ref, self.source.files(ref))
-            for i, ref in enumerate(self.data.moments)
-        )
+        self._read({f"moments.{i}": ref for i, ref in enumerate(self.data.moments)})
         files = [(t.ref, path) for t in self.inputs for path in t.paths]
         found = saved_reductions(self.spec, files)
         self.needed, self.fatal = dict(found.needed), [*found.fatal]
@@ -135,47 +114,28 @@ class Checker:
         self._note("rows", f"{units:,} units in {len(files)} saved reductions; no row is read")
         self._arms(found.by_arm, units)
 
-    def _note(self, code: str, text: str) -> None:
-        self.checks.append(Check(code, True, text))
-
-    def _fault(self, code: str, text: str, *metrics: str) -> None:
-        self.checks.append(Check(code, False, text))
-        for metric in metrics:
-            self.faults.setdefault(metric, f"{code}: {text}")
-
-    def _stop(self) -> None:
-        if self.fatal:
-            raise PlanError(self.source.conceal("\n".join(dict.fromkeys(self.fatal))))
-
-    def _has(self, key: str, name: str, ref: str, known: Mapping[str, str]) -> bool:
-        if name in known:
-            return True
-        hint = did_you_mean(name, known) or f"; it has {', '.join(known)}"
-        self.fatal.append(f"{key}: column {name!r} is not in {ref}{hint}")
-        return False
-
     def _columns(
         self, name: str, ref: str, known: Mapping[str, str], main: Timed | None,
         columns: tuple[Column, ...],
     ) -> None:  # fmt: skip
-        self._has("design.arm", self.design.arm, ref, known)
+        self._has("design.arm", self.design.arm, ref)
         if self.design.unit is not None:
-            self._has("design.unit", self.design.unit, ref, known)
+            self._has("design.unit", self.design.unit, ref)
         elif main is not None:
             self.fatal.append("design.unit: assignments need the column that holds the unit's id")
-        if main is not None and self._has(f"data.{name}.at", main.at, ref, known):
-            self._is_time(f"data.{name}.at", main.at, ref, known)
+        if main is not None:
+            self._times(f"data.{name}.at", main.at, ref)
         for segment in self.spec.segments:
-            self._has("segments", segment, ref, known)
+            self._has("segments", segment, ref)
         switchback = self.design.switchback
         for named, column in (
             ("design.cluster", self.design.cluster),
             ("design.switchback.by", switchback.by if switchback else None),
         ):
             if column is not None:
-                self._has(named, column, ref, known)
+                self._has(named, column, ref)
         for c in columns:
-            if c.how != "value" or not self._has(f"metric {c.name!r}", str(c.value), ref, known):
+            if c.how != "value" or not self._has(f"metric {c.name!r}", str(c.value), ref):
                 continue
             kind = known[str(c.value)]
             if kind not in ("number", "truth"):
@@ -183,27 +143,24 @@ class Checker:
                     f"metric {c.name!r}: column {c.value!r} of {ref} holds {kind}, not numbers"
                 )
 
-    def _is_time(self, key: str, column: str, ref: str, known: Mapping[str, str]) -> None:
-        kind = known[column]
-        if kind not in ("time", "date"):
-            self.fatal.append(f"{key}: column {column!r} of {ref} {no_times(kind)}")
-        if kind == "date":
+    def _times(self, key: str, column: str, ref: str) -> None:
+        self._has_times(key, column, ref)
+        if self.source.columns(ref).get(column) == "date":
             self._note("dates", f"{column!r} of {ref} has no time of day: midnight is taken")
 
     def _event_columns(
-        self, event: str, table: Events, kinds: Mapping[str, str], known: Mapping[str, str],
-        columns: tuple[Column, ...],
-    ) -> None:  # fmt: skip
+        self, event: str, table: Events, known: Mapping[str, str], columns: tuple[Column, ...]
+    ) -> None:
         key, unit = f"data.events.{event}", self.design.unit
-        if self._has(f"{key}.at", table.at, table.table, kinds):
-            self._is_time(f"{key}.at", table.at, table.table, kinds)
+        kinds = self.source.columns(table.table)
+        self._times(f"{key}.at", table.at, table.table)
         if table.id is not None:
-            self._has(f"{key}.id", table.id, table.table, kinds)
+            self._has(f"{key}.id", table.id, table.table)
         if table.where is not None:
             sql, where = condition(table), f"{key}.where"
             fault = expression_fault(self.source, where, table.where, table.table, sql, {"BOOLEAN"})
             self.fatal += [fault] if fault is not None else []
-        there = unit and self._has("design.unit", unit, table.table, kinds) and unit in known
+        there = unit and self._has("design.unit", unit, table.table) and unit in known
         if unit and there and kinds[unit] != known[unit]:
             self.fatal.append(
                 f"design.unit: {unit!r} holds {known[unit]} in the assignments but "
@@ -212,7 +169,7 @@ class Checker:
         for c in columns:
             if c.event == event and c.value is not None:
                 metric = f"metric {c.name!r}"
-                if self._has(metric, c.value, table.table, kinds) and kinds[c.value] != "number":
+                if self._has(metric, c.value, table.table) and kinds[c.value] != "number":
                     self.fatal.append(
                         f"{metric}: column {c.value!r} of {table.table} holds {kinds[c.value]}, "
                         "not numbers"
@@ -336,89 +293,13 @@ class Checker:
             if seen.not_binary:
                 text = f"{seen.not_binary:,} {of} are neither 0 nor 1: not a proportion"
                 self._fault("not_binary", text, *metrics)
-            if seen.missing and c.missing == "error":
-                text = f"{seen.missing:,} {of} are missing: say missing: drop or missing: zero"
-                self._fault("missing_values", text, *metrics)
-            elif seen.missing and c.of is None:  # of a covariate its own check says what is done
-                done = "left out" if c.missing == "drop" else "counted as 0"
-                self._note("missing", f"{seen.missing:,} {of} are missing and {done}")
+            if seen.missing and (c.of is None or c.missing == "error"):  # of covariates: elsewhere
+                self._missing(f"{seen.missing:,} {of}", c.missing, *metrics)
 
-    def _event_rows(self, ref: str, main: Timed | None) -> None:
-        if main is None or self.design.unit is None:
-            return
-        unit, silent = self.design.unit, {}
-        for event, table in self.data.events.items():
-            sums = [c for c in all_columns(self.needed) if c.event == event and c.value]
-            values = list(dict.fromkeys(str(c.value) for c in sums))
-            rows_of = filtered(self.source, self.spec, event)
-            counting = self._counting(event) if table.where is None else []
-            asked = (self.source, rows_of, unit, table.at, values)
-            seen = look_at_events(*asked, signed=bool(counting))
-            if seen.stray:
-                rows = f"{counted(seen.stray, 'row')} of {table.table}"
-                self._note("stray", f"{rows} without {unit!r} or {table.at!r} left out")
-            self._negative(event, table, seen.negative, counting)
-            last = self.look.last if self.look is not None else None
-            if has_event_after(self.source, ref, unit, main.at, rows_of, table.at, last):
-                self._note("events", f"{event}: there are events after exposure in {table.table}")
-                self._event_values(event, table, ref, main, seen.odd)
-                continue
-            silent[event] = (
-                f"data.events.{event}: no unit of {ref} has an event in {table.table} after "
-                f"its exposure; are {main.at!r}, {table.at!r} and the unit's id the right ones?"
-            )
-        needed = {c.event for m in self.spec.primary for c in self.needed[m].columns}
-        for event, text in silent.items():
-            # A rare event, an unsubscribe say, may really not have happened yet.
-            if event in needed or len(silent) == len(self.data.events):
-                self.fatal.append(text)
-            else:
-                self._note("silent", text)
-
-    def _counting(self, event: str) -> list[str]:
-        """The metrics that count rows of an event table, whatever these are worth."""
-        return [
-            metric
-            for metric, need in self.needed.items()
-            if any(c.event == event and c.value is None for c in need.columns)
-        ]
-
-    def _negative(
-        self, event: str, table: Events, negative: Mapping[str, int], counting: list[str]
-    ) -> None:
-        """Ask whether rows below 0 are refunds, which metrics that count rows count as well."""
-        for value, n in negative.items():
-            rows = f"{event}: {counted(n, 'row')} of {table.table} with {value!r} below 0"
-            also = ", ".join(repr(m) for m in counting)
-            text = f"{rows} count for {also} as well: are these refunds?"
-            self._note("negative", f"{text} data.events.{event}.where can leave them out")
-
-    def _event_values(
-        self, event: str, table: Events, ref: str, main: Timed, odd: frozenset[str]
-    ) -> None:
-        """Missing and not finite values among the events that each sum adds up.
-
-        Only columns in `odd` are looked at: they hold such values somewhere.
-        """
-        rows_of = counted_rows(self.source, self.spec, event)
-        for metric, need in self.needed.items():
-            for c in need.columns:
-                if c.event != event or c.value not in odd or self.design.unit is None:
-                    continue
-                span = c.window or 0
-                missing, infinite = event_faults(
-                    self.source, ref, self.design.unit, main.at, rows_of, table.at,
-                    value=c.value, before=span if c.before else 0, after=0 if c.before else span,
-                )  # fmt: skip
-                of = f"values of {c.value!r} in {table.table}, in the window of {c.name!r},"
-                if infinite:
-                    self._fault("not_finite", f"{infinite:,} {of} are infinite or NaN", metric)
-                if missing and c.missing == "error":
-                    text = f"{missing:,} {of} are missing: say missing: drop or missing: zero"
-                    self._fault("missing_values", text, metric)
-                elif missing:
-                    done = "their units left out" if c.missing == "drop" else "counted as 0"
-                    self._note("missing", f"{missing:,} {of} are missing and {done}")
+    def _event_rows(self, ref: str, main: Timed, unit: str, look: UnitLook) -> None:
+        rows = EventRows(self.spec, self.source, self.needed, ref, main.at, unit)
+        rows.run(look.last)
+        self.take(rows)
 
     def _maturity(self, look: UnitLook, end: int | None, columns: tuple[Column, ...]) -> None:
         if end is None or look.first is None:

@@ -23,9 +23,8 @@ from retention_lab.data.relations import (
 )
 from retention_lab.data.source import Source
 from retention_lab.errors import PlanError, counted
-from retention_lab.experiment.checks import Input
 from retention_lab.experiment.cohort_columns import CohortColumns
-from retention_lab.experiment.covariates import Check
+from retention_lab.experiment.findings import Check, Findings, Input
 from retention_lab.experiment.sections import EXPOSURE
 from retention_lab.experiment.spec import Events, Spec, hours
 
@@ -67,15 +66,13 @@ def merged(sizes: Mapping[str, int], min_cell: int) -> list[str]:
     return sorted(few)
 
 
-class CohortChecker:
-    """Collects what is found, fault by fault, and raises all fatal faults of a stage at once."""
+class CohortChecker(Findings):
+    """Holds a survival section against its tables."""
 
     def __init__(self, spec: Spec, source: Source, arms: Sequence[str]) -> None:
-        self.spec, self.source, self.arms, self.data = spec, source, arms, spec.data
+        super().__init__(spec, source)
+        self.arms, self.data = arms, spec.data
         self.survival = checked(spec)
-        self.inputs: list[Input] = []
-        self.checks: list[Check] = []
-        self.fatal: list[str] = []
         self.notes: dict[str, int] = {}
         self.tables: dict[str, int] = {}
         self.customers, self.events = 0, 0  # of all tables, the most and the sum
@@ -85,21 +82,11 @@ class CohortChecker:
         if self.data.lives:
             return self._saved()
         columns = CohortColumns(self.spec, self.source)
-        for look in (columns.names, columns.columns):
-            look()
-            self.fatal += columns.fatal
-            self._stop()
+        columns.run()
         self.inputs = columns.inputs
         self._rows()
         self._stop()
         return self._units()
-
-    def _stop(self) -> None:
-        if self.fatal:
-            raise PlanError(self.source.conceal("\n".join(dict.fromkeys(self.fatal))))
-
-    def _note(self, code: str, text: str, ok: bool = True) -> None:
-        self.checks.append(Check(code, ok, text))
 
     def _left_out(self, code: str, count: int, text: str) -> None:
         """Say what was left out, and keep its count for the life table."""
@@ -110,10 +97,7 @@ class CohortChecker:
     def _saved(self) -> Cohort:
         from retention_lab.data.lives import saved
 
-        self.inputs = [
-            Input(f"lives.{i}", ref, self.source.files(ref))
-            for i, ref in enumerate(self.data.lives)
-        ]
+        self._read({f"lives.{i}": ref for i, ref in enumerate(self.data.lives)})
         paths = [path for table in self.inputs for path in table.paths]
         whole = saved(self.spec, paths)
         text = f"{counted(whole.size, 'customer')} in {counted(len(paths), 'saved life table')}"
@@ -297,4 +281,4 @@ def check_cohorts(
     """
     checker = CohortChecker(spec, source, arms)
     found = checker.run()
-    return found, tuple(checker.inputs), tuple(checker.checks)
+    return found, checker.inputs, tuple(checker.checks)

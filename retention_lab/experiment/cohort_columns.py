@@ -11,24 +11,27 @@ from retention_lab.data.relations import (
     used_events,
 )
 from retention_lab.data.source import Source
-from retention_lab.data.times import no_times
 from retention_lab.errors import did_you_mean
-from retention_lab.experiment.checks import Input
 from retention_lab.experiment.expressions import expression_fault
+from retention_lab.experiment.findings import Findings
 from retention_lab.experiment.sections import EXPOSURE
 from retention_lab.experiment.spec import Spec
 
 
-class CohortColumns:
-    """Collects the tables that the section reads, as `inputs`, and faults, as `fatal`."""
+class CohortColumns(Findings):
+    """Holds the names of a survival section against its tables."""
 
     def __init__(self, spec: Spec, source: Source) -> None:
-        self.spec, self.source, self.data = spec, source, spec.data
-        self.survival = checked(spec)
-        self.inputs: list[Input] = []
-        self.fatal: list[str] = []
+        super().__init__(spec, source)
+        self.data, self.survival = spec.data, checked(spec)
 
-    def names(self) -> None:
+    def run(self) -> None:
+        """Look at the section, then at the tables that it reads; raises PlanError."""
+        for look in (self._names, self._columns):
+            look()
+            self._stop()
+
+    def _names(self) -> None:
         """What can be seen without a table."""
         survival, design = self.survival, self.spec.design
         if self.data.moments:
@@ -70,26 +73,25 @@ class CohortColumns:
                 "write origin: exposure"
             )
 
-    def columns(self) -> None:
+    def _columns(self) -> None:
         """Columns and their types; the conditions and expressions of the file."""
         unit = str(self.survival.unit or (self.spec.design and self.spec.design.unit))
         key = "survival.unit" if self.survival.unit else "design.unit"
-        table = home(self.spec)
+        table, events = home(self.spec), used_events(self.survival)
+        refs = {("assignments" if table[1] else "units"): table[0]} if table is not None else {}
+        self._read(refs | {f"events.{e}": self.data.events[e].table for e in events})
         kinds: dict[str, str] = {}
         if table is not None:
-            name = "assignments" if table[1] else "units"
-            self.inputs.append(Input(name, table[0], self.source.files(table[0])))
             if self._has(key, unit, table[0]):
                 kinds[table[0]] = self.source.columns(table[0])[unit]
             if self.survival.first is None and self.survival.origin != EXPOSURE:
-                self._is_time("survival.origin", self.survival.origin, table[0])
-        for event in used_events(self.survival):
+                self._has_times("survival.origin", self.survival.origin, table[0])
+        for event in events:
             e = self.data.events[event]
-            self.inputs.append(Input(f"events.{event}", e.table, self.source.files(e.table)))
             at = f"data.events.{event}"
             if self._has(key, unit, e.table):
                 kinds[e.table] = self.source.columns(e.table)[unit]
-            self._is_time(f"{at}.at", e.at, e.table)
+            self._has_times(f"{at}.at", e.at, e.table)
             if e.id is not None:
                 self._has(f"{at}.id", e.id, e.table)
             if e.where is not None:
@@ -107,7 +109,7 @@ class CohortColumns:
                 f"survival.value: column {value!r} of {e.table} holds {kind}, not numbers"
             )
         self._splits()
-        self.source.spare_threads([p for i in self.inputs for p in i.paths])
+        self._spare_threads()
 
     def _splits(self) -> None:
         """The columns of `by` and of covariates, wherever they are."""
@@ -134,21 +136,6 @@ class CohortColumns:
                     f"survival: {name!r} splits the curves and is a number in the regression; "
                     f"give it bins: {{column: {name}, bins: [0, 30]}}"
                 )
-
-    def _has(self, key: str, name: str, ref: str) -> bool:
-        known = self.source.columns(ref)
-        if name in known:
-            return True
-        hint = did_you_mean(name, known) or f"; it has {', '.join(known)}"
-        self.fatal.append(f"{key}: column {name!r} is not in {ref}{hint}")
-        return False
-
-    def _is_time(self, key: str, name: str, ref: str) -> None:
-        if not self._has(key, name, ref):
-            return
-        kind = self.source.columns(ref)[name]
-        if kind not in ("time", "date"):
-            self.fatal.append(f"{key}: column {name!r} of {ref} {no_times(kind)}")
 
     def _expression(self, key: str, text: str, ref: str, sql: str, types: set[str]) -> None:
         fault = expression_fault(self.source, key, text, ref, sql, types)

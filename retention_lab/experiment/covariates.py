@@ -8,20 +8,12 @@ from collections.abc import Mapping
 from retention_lab.data.look import look_at_covariates
 from retention_lab.data.source import Source
 from retention_lab.errors import counted, did_you_mean
+from retention_lab.experiment.findings import Check
 from retention_lab.experiment.needs import MISSING_LEVEL, Covariate
 from retention_lab.experiment.spec import Spec
 
 MOST_LEVELS = 20
 CODED = ("number", "truth", "text")  # kinds of columns that can be covariates
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was checked; not `ok` is a fault that the run survives, and reports."""
-
-    code: str
-    ok: bool
-    text: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from retention_lab.data.look import UnitLook
 from retention_lab.data.source import Source, quoted
-from retention_lab.experiment.covariates import Check
+from retention_lab.experiment.findings import Check
 from retention_lab.experiment.needs import Column
 from retention_lab.experiment.spec import Spec
 

@@ -13,9 +13,9 @@ from retention_lab.data.counted import said_of
 from retention_lab.data.look import UnitLook
 from retention_lab.data.source import Source
 from retention_lab.errors import PlanError
-from retention_lab.experiment.checks import Checker, Input
+from retention_lab.experiment.checks import Checker
 from retention_lab.experiment.cohort import Cohort, check_cohorts
-from retention_lab.experiment.covariates import Check
+from retention_lab.experiment.findings import Check, Input
 from retention_lab.experiment.load import load
 from retention_lab.experiment.needs import ROWS, Needs, all_columns
 from retention_lab.experiment.spec import Spec
@@ -117,8 +117,9 @@ def make_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     if spec.undesigned:
         from retention_lab.experiment.undesigned import check_undesigned
 
-        offer, more, checks, faults = check_undesigned(spec, source)
-        inputs = {i.name: i for i in more}
+        offer, table = check_undesigned(spec, source)
+        inputs = {i.name: i for i in table.inputs}
+        checks, faults = table.checks, table.faults
     if spec.survival is not None:
         cohort, more, found = check_cohorts(spec, source, arms)
         inputs |= {i.name: i for i in more}

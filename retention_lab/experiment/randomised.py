@@ -7,7 +7,7 @@ import datetime as dt
 from retention_lab.data.look import UnitLook, clusters
 from retention_lab.data.source import Source
 from retention_lab.errors import counted
-from retention_lab.experiment.covariates import Check
+from retention_lab.experiment.findings import Check
 from retention_lab.experiment.spec import Spec
 
 

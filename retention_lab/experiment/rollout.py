@@ -2,117 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from retention_lab.data.panel import Panel, panel_of
-from retention_lab.data.source import Source, quoted
-from retention_lab.errors import PlanError, counted, did_you_mean
-from retention_lab.experiment.checks import Input
-from retention_lab.experiment.covariates import Check
-from retention_lab.experiment.incentive import Offer, outcomes
-from retention_lab.experiment.sections import Incentive
-from retention_lab.experiment.spec import Spec
+from retention_lab.data.source import quoted
+from retention_lab.errors import counted
+from retention_lab.experiment.findings import TIMES
+from retention_lab.experiment.undesigned import NUMBERS, Undesigned
 
-KINDS = ("mean", "proportion")
 MOST = 5_000_000  # rows that are brought into memory
 UNEVEN = 1.5  # longest over shortest distance of two periods from which on one may be missing
-LITTLE = 1e-9  # rounding of shares
+IDLE = ("covariates", "cap", "pre")
+INSTEAD = "covariates of markets stand in incentive.covariates"
 
 
-def check(
-    spec: Spec, source: Source
-) -> tuple[Offer, tuple[Input, ...], list[Check], dict[str, str]]:
-    """Hold a rollout against its table: one row a market and period.
+class Rollout(Undesigned):
+    """Holds a rollout against its table: one row a market and period."""
 
-    The offer, the table, what was checked, and by metric why it cannot be computed. Raises
-    PlanError with all fatal faults of a stage at once.
-    """
-    checker = _Checker(spec, source)
-    checker.run()
-    return Offer(outcomes(spec)), checker.inputs, checker.checks, checker.faults
+    what, rows_are = "a rollout", "a market and period"
 
-
-class _Checker:
-    """Collects what is found, fault by fault."""
-
-    def __init__(self, spec: Spec, source: Source) -> None:
-        assert spec.incentive is not None
-        self.spec, self.source = spec, source
-        self.said: Incentive = spec.incentive
-        self.ref = str(spec.data.units)
-        self.inputs: tuple[Input, ...] = ()
-        self.checks: list[Check] = []
-        self.faults: dict[str, str] = {}
-        self.fatal: list[str] = []
-
-    def run(self) -> None:
-        self._names()
-        self._stop()
-        self.inputs = (Input("units", self.ref, self.source.files(self.ref)),)
-        self.source.spare_threads(self.inputs[0].paths)
-        if not self.source.query("select 1 from t limit 1", t=self.ref):
-            raise PlanError(f"{self.ref} has no rows")
-        self._columns(self.source.columns(self.ref))
-        self._stop()
-        self._rows()
-        self._stop()
-        self._markets(panel_of(self.source, self.spec, self.said, self.spec.metrics))
-        self._stop()
-
-    def _stop(self) -> None:
-        if self.fatal:
-            raise PlanError(self.source.conceal("\n".join(dict.fromkeys(self.fatal))))
-
-    def _note(self, code: str, text: str, ok: bool = True) -> None:
-        self.checks.append(Check(code, ok, text))
-
-    def _names(self) -> None:
-        """What can be seen without a table."""
-        spec, said = self.spec, self.said
-        if spec.data.units is None:
-            self.fatal.append("data.units: a rollout needs a table of one row a market and period")
-        for m in spec.metrics:
-            if m.kind not in KINDS:
-                self.fatal.append(
-                    f"metric {m.name!r} is a {m.kind}; in a table of markets and periods a metric "
-                    f"is a {' or a '.join(KINDS)} of its column"
-                )
-            idle = [k for k in ("covariates", "cap", "pre") if getattr(m, k)]
-            if idle:
-                self.fatal.append(
-                    f"metric {m.name!r}: a rollout does not use {', '.join(idle)}; covariates of "
-                    "markets stand in incentive.covariates"
-                )
-        if spec.segments:
-            self.fatal.append("segments: a rollout is not split; take them out of the file")
+    def _section(self) -> None:
+        self._metrics("in a table of markets and periods", IDLE, INSTEAD)
         for key in ("margin", "returns"):
-            if getattr(said, key) is not None:
+            if getattr(self.said, key) is not None:
                 self.fatal.append(f"incentive.{key}: a rollout keeps no ledger; take it out")
 
-    def _columns(self, known: Mapping[str, str]) -> None:
-        """Columns and their types."""
-        said = self.said
+    def _columns(self) -> None:
+        said, known = self.said, self.source.columns(self.ref)
         keys = {
             "incentive.market": (said.market, ("text", "number")),
-            "incentive.period": (said.period, ("number", "date", "time")),
-            "incentive.adopted": (said.adopted, ("number", "date", "time")),
+            "incentive.period": (said.period, ("number", *TIMES)),
+            "incentive.adopted": (said.adopted, ("number", *TIMES)),
             "incentive.weight": (said.weight, ("number",)),
         }
         wanted = [(k, c, may) for k, (c, may) in keys.items() if c is not None]
-        wanted += [("incentive.covariates", c, ("number", "truth")) for c in said.columns]
-        wanted += [(f"metric {m.name!r}", m.column, ("number", "truth")) for m in self.spec.metrics]
+        wanted += [("incentive.covariates", c, NUMBERS) for c in said.columns]
+        wanted += [(f"metric {m.name!r}", m.column, NUMBERS) for m in self.spec.metrics]
         for key, name, may in wanted:
-            if name not in known:
-                hint = did_you_mean(name, known)
-                self.fatal.append(f"{key}: column {name!r} is not in {self.ref}{hint}")
-            elif known[name] not in may and not self._empty(name):
-                self.fatal.append(
-                    f"{key}: column {name!r} of {self.ref} holds {known[name]}; it must be "
-                    f"{' or '.join(may)}"
-                )
-        roles = [c for _, c, _ in wanted if c is not None]
+            self._fits(key, name, may)
+        roles = [c for _, c, _ in wanted]
         twice = sorted({c for c in roles if roles.count(c) > 1})
         if twice:
             self.fatal.append(f"incentive: column {', '.join(twice)} is named for two things")
@@ -127,11 +55,12 @@ class _Checker:
                 "adopted is the first treated period, written as periods are"
             )
 
-    def _empty(self, name: str) -> bool:
-        """Whether a column has no value (then its type says nothing)."""
-        return not self.source.counts(self.ref, name)[0]
-
     def _rows(self) -> None:
+        self._one_row_each()
+        self._stop()
+        self._markets(panel_of(self.source, self.spec, self.said, self.spec.metrics))
+
+    def _one_row_each(self) -> None:
         """One row a market and period; one start a market; numbers that are numbers."""
         said = self.said
         market, period = quoted(str(said.market)), quoted(str(said.period))
@@ -187,7 +116,7 @@ class _Checker:
                     "one below 0"
                 )
         for m in self.spec.metrics:
-            self._metric(m.name, m.column, m.kind, m.missing, m.column in fractional)
+            self._values(m, binary=False)
         for name in said.columns:
             odd = "not isfinite(c::double)" if name in fractional else "false"
             (bad,) = self.source.query(
@@ -200,32 +129,6 @@ class _Checker:
                     f"incentive.covariates: {name!r} is missing or not finite in "
                     f"{counted(int(bad['n']), 'row')}"
                 )
-
-    def _metric(self, name: str, column: str, kind: str, missing: str, fractional: bool) -> None:
-        """Values of an outcome: finite, a proportion's from 0 to 1."""
-        x = f"{quoted(column)}::double"
-        finite = f"isfinite({x})" if fractional else "true"
-        (found,) = self.source.query(
-            f"select count(*) - count({x}) as missing, count(*) filter (not {finite}) as odd, "
-            f"count(*) filter ({x} < {-LITTLE} or {x} > {1 + LITTLE}) as outside from t",
-            t=self.ref,
-        )
-        of = f"values of {column!r} (metric {name!r})"
-        if found["odd"]:
-            self._fault(name, "not_finite", f"{found['odd']:,} {of} are infinite or NaN")
-        elif kind == "proportion" and found["outside"]:
-            text = f"{found['outside']:,} {of} are not between 0 and 1"
-            self._fault(name, "not_a_share", text)
-        if found["missing"] and missing == "error":
-            text = f"{found['missing']:,} {of} are missing; say missing: drop or zero"
-            self._fault(name, "missing_values", text)
-        elif found["missing"]:
-            done = "count as 0" if missing == "zero" else "are left out"
-            self._note("missing", f"{found['missing']:,} {of} are missing: they {done}")
-
-    def _fault(self, metric: str, code: str, text: str) -> None:
-        self._note(code, text, ok=False)
-        self.faults.setdefault(metric, f"{code}: {text}")
 
     def _markets(self, panel: Panel) -> None:
         """Who began when, and whether anything is left to compare with."""

@@ -11,9 +11,7 @@ from retention_lab.figures.groups import (
     survival_rows,
 )
 from retention_lab.run.view.blocks import Block, Table, Value
-from retention_lab.run.view.groups import (
-    group_label,
-)
+from retention_lab.run.view.groups import group_label
 from retention_lab.run.view.hero import short_name
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import note_code, note_text

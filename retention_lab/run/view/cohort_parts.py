@@ -30,10 +30,9 @@ from retention_lab.run.view.cohort_data import (
     splits,
     told_first,
 )
+from retention_lab.run.view.group_tables import MILESTONES, group_tables
 from retention_lab.run.view.groups import (
-    MILESTONES,
     group_label,
-    group_tables,
     is_clear,
     name_of,
     none_had,

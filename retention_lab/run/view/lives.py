@@ -5,7 +5,8 @@ from __future__ import annotations
 from retention_lab.figures import repeat_plot, survival_plot
 from retention_lab.figures.groups import came_rows, survival_rows
 from retention_lab.run.view.blocks import Block
-from retention_lab.run.view.groups import group_tables, said_of
+from retention_lab.run.view.group_tables import group_tables
+from retention_lab.run.view.groups import said_of
 from retention_lab.run.view.model import Draw, arm_ratios
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts.lives import is_comeback, kind
