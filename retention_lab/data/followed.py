@@ -5,10 +5,9 @@ Rows go no further than these counts.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from retention_lab.data.look import FEW
 from retention_lab.data.passes import Share, passes, shares
@@ -33,11 +32,10 @@ from retention_lab.experiment.sections import COHORT, EVENT, EXPOSURE
 from retention_lab.experiment.spec import Events, Spec
 
 EPOCH = dt.date(1970, 1, 1)
-SAMPLE = 20_000  # customers that are looked at before all others
+SAMPLE = 100_000  # customers that are looked at before all others
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TableLook:
+class TableLook(NamedTuple):
     """What one look says of a table: its rows, those left out by reason, and what is kept.
 
     Each row is counted by the first reason that holds: it does not meet the table's condition
@@ -60,8 +58,7 @@ class TableLook:
     events: int | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class UnitsLook:
+class UnitsLook(NamedTuple):
     """What a look says of the units: origins, levels by key, and events that fit no origin.
 
     `strays` gives by event table the units without an origin, and those with an event before it;

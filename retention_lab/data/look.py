@@ -6,21 +6,20 @@ pandas, which costs more than everything that `validate` may spend.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from retention_lab.data.source import Source, quoted
 from retention_lab.data.times import HOUR
 from retention_lab.experiment.needs import Column
 
+MOST_LEVELS = 200  # of a segment
 FEW = 64  # events that are looked at before all others
 EPOCH, MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ValueLook:
+class ValueLook(NamedTuple):
     """What one look says of a unit column: missing, not finite, and not 0 or 1."""
 
     missing: int
@@ -28,8 +27,7 @@ class ValueLook:
     not_binary: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class UnitLook:
+class UnitLook(NamedTuple):
     """What one look says of the table of units or assignments."""
 
     rows: int
@@ -41,8 +39,7 @@ class UnitLook:
     later: int
     mature: dict[int, int]
     values: dict[str, ValueLook]
-    levels: dict[str, int]  # by segment, in the arm that has most
-    spelled: frozenset[str] = frozenset()  # segments with levels alike but for spaces, capitals
+    levels: dict[str, tuple[str, ...]]  # by segment, at most `MOST_LEVELS` + 1 of them
 
 
 def look_at_units(
@@ -80,11 +77,9 @@ def look_at_units(
             f"count(*) filter ({infinite}) as infinite_{i}",
             f"count(*) filter ({odd}) as odd_{i}",
         ]
-    wanted += [f"count(distinct {quoted(s)}) as levels_{i}" for i, s in enumerate(segments)]
-    kinds = source.columns(ref)
-    texts = {s: i for i, s in enumerate(segments) if kinds.get(s) == "text"}
     wanted += [
-        f"count(distinct lower(trim({quoted(s)}::varchar))) as folded_{i}" for s, i in texts.items()
+        f"list_slice(list(distinct {quoted(s)}::varchar), 1, {MOST_LEVELS + 1}) as levels_{i}"
+        for i, s in enumerate(segments)
     ]
     rows = source.query(f"select {', '.join(wanted)} from t group by 1", t=ref)
 
@@ -114,17 +109,14 @@ def look_at_units(
             )
             for i, c in enumerate(own)
         },
-        spelled=frozenset(
-            s for s, i in texts.items() if any(r[f"levels_{i}"] > r[f"folded_{i}"] for r in rows)
-        ),
         levels={
-            s: max((int(r[f"levels_{i}"]) for r in rows), default=0) for i, s in enumerate(segments)
+            s: tuple(sorted({v for r in rows for v in r[f"levels_{i}"] or () if v is not None}))
+            for i, s in enumerate(segments)
         },
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CovariateLook:
+class CovariateLook(NamedTuple):
     """What one look says of a covariate: nulls, values that are not finite, mean, and levels."""
 
     missing: int
@@ -230,8 +222,7 @@ def has_event_after(
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class EventLook:
+class EventLook(NamedTuple):
     """What one look says of an event table: rows of no unit or time; columns with bad values."""
 
     stray: int
@@ -248,30 +239,39 @@ def look_at_events(
     *,
     signed: bool = False,
 ) -> EventLook:
-    """One scan of the event table `events`, for the columns `values` that metrics add up.
+    """Looks at the event table `events`, for the columns `values` that metrics add up.
 
-    Values below 0 are counted where `signed`: a column of whole numbers is read for nothing else.
+    Values below 0 are counted where `signed`. Of a Parquet file the first query is answered from
+    its footer (but for NaN, which has no place there); what is rare is counted where there is some.
     """
     named, timed = quoted(unit), quoted(events_at)
-    # Plain counts of a Parquet file's columns are known without reading them.
+    fractional = [v for v in values if v in source.fractional(events)]
     wanted = [f"count(*) as n, count({named}) as named, count({timed}) as timed"]
-    fractional = source.fractional(events)
     for i, v in enumerate(values):
-        odd = f"not isfinite({quoted(v)}::double)" if v in fractional else "false"
-        wanted.append(f"count({quoted(v)}) as known_{i}, count(*) filter ({odd}) as infinite_{i}")
-        below = f"{quoted(v)} < 0" if signed else "false"
-        wanted.append(f"count(*) filter ({below}) as below_{i}")
+        wanted.append(f"count({quoted(v)}) as known_{i}, min({quoted(v)}) as least_{i}")
     (row,) = source.query(f"select {', '.join(wanted)} from e", e=events)
-    stray, rows = 0, row["n"]
-    if min(row["named"], row["timed"]) < rows:
-        sql = f"select count(*) as n from e where {named} is null or {timed} is null"
-        stray = int(source.query(sql, e=events)[0]["n"])
+    rows, most = row["n"], min(row["named"], row["timed"])
+    rare = {("infinite", v): f"not isfinite(sum({quoted(v)}::double))" for v in fractional}
+    rare |= {
+        ("below", v): f"count(*) filter ({quoted(v)} < 0)"
+        for i, v in enumerate(values)
+        if signed and (row[f"least_{i}"] or 0) < 0
+    }
+    if most < rows:
+        rare["stray", unit] = f"count(*) filter ({named} is null or {timed} is null)"
+    found: dict[tuple[str, str], Any] = {}
+    if rare:
+        said = ", ".join(f"{sql} as c{i}" for i, sql in enumerate(rare.values()))
+        (told,) = source.query(f"select {said} from e", e=events)
+        found = dict(zip(rare, told.values(), strict=True))
     return EventLook(
-        stray,
+        int(found.get(("stray", unit), 0)),
         frozenset(
-            v for i, v in enumerate(values) if row[f"known_{i}"] < rows or row[f"infinite_{i}"]
+            v
+            for i, v in enumerate(values)
+            if row[f"known_{i}"] < rows or found.get(("infinite", v))
         ),
-        {v: int(row[f"below_{i}"]) for i, v in enumerate(values) if row[f"below_{i}"]},
+        {v: int(n) for (what, v), n in found.items() if what == "below" and n},
     )
 
 

@@ -63,6 +63,8 @@ def to_parquet(path: Path, form: Form, target: Path) -> None:
         def reader(raw: Path, out: Path) -> None:
             _text_to_parquet(raw, text, out)
 
+    elif form.csv:
+        reader = _csv_to_parquet
     else:
 
         def reader(raw: Path, out: Path) -> None:
@@ -78,10 +80,8 @@ def select(sql: str, sources: Mapping[str, Path], target: Path) -> None:
 
     with duckdb.connect() as connection, writing(target.parent), replacing(target) as temporary:
         for name, path in sources.items():
-            plain = str(path).replace("'", "''")
-            connection.execute(f"create view {name} as from '{plain}'")
-        out = str(temporary).replace("'", "''")
-        connection.execute(f"copy ({sql}) to '{out}' (format parquet)")
+            connection.execute(f"create view {name} as from {_literal(path)}")
+        connection.execute(f"copy ({sql}) to {_literal(temporary)} (format parquet)")
 
 
 @contextlib.contextmanager
@@ -132,6 +132,18 @@ def _text_to_parquet(path: Path, text: Text, target: Path) -> None:
         arrow, parse = kinds[kind]
         columns[name] = pa.array([parse(word) for word in column], arrow)
     pq.write_table(pa.table(columns), target, compression="zstd")
+
+
+def _csv_to_parquet(path: Path, target: Path) -> None:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        rows = f"from read_csv({_literal(path)}, sample_size = -1)"
+        connection.execute(f"copy ({rows}) to {_literal(target)} (format parquet)")
+
+
+def _literal(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _rda_to_parquet(path: Path, name: str, target: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from retention_lab.data.look import (
+    MOST_LEVELS,
     UnitLook,
     look_at_units,
     repeated_units,
@@ -27,7 +28,6 @@ from retention_lab.experiment.spec import Events, Spec, Timed
 if TYPE_CHECKING:
     from retention_lab.experiment.incentive import Offer
 
-MOST_LEVELS = 200
 MOST_ARMS = 20  # that are listed one by one
 
 
@@ -277,8 +277,8 @@ class Checker(Findings):
             self._note("unique", f"every {unit!r} stands in one row and one arm")
 
     def _levels(self, look: UnitLook) -> None:
-        for segment, count in look.levels.items():
-            if count > MOST_LEVELS:
+        for segment, levels in look.levels.items():
+            if len(levels) > MOST_LEVELS:
                 self.fatal.append(f"segments: {segment!r} has more than {MOST_LEVELS} levels")
 
     def _values(self, look: UnitLook, columns: tuple[Column, ...]) -> None:

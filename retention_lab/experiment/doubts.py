@@ -91,7 +91,7 @@ def _alike_arms(arms: Iterable[str]) -> Check | None:
 def _alike_segments(spec: Spec, source: Source, ref: str, look: UnitLook) -> list[Check | None]:
     """One remark a segment; a level of few units is not named."""
     found: list[Check | None] = []
-    for segment in [s for s in spec.segments if s in look.spelled]:
+    for segment in [s for s, levels in look.levels.items() if _groups(levels)]:
         name = quoted(segment)
         sql = f"select {name}::varchar as level, count(*) as n from t where {name} is not null"
         sizes = {r["level"]: r["n"] for r in source.query(f"{sql} group by 1", t=ref)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from retention_lab.data.source import Source
 from retention_lab.data.times import no_times
@@ -15,8 +15,7 @@ TIMES = ("time", "date")
 MISSING = {"zero": "counted as 0"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """One table of the file: its name there, the reference as written, the files behind it."""
 
     name: str
@@ -24,8 +23,7 @@ class Input:
     paths: tuple[Path, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One thing that was checked; not `ok` is a fault that the run survives, and reports."""
 
     code: str

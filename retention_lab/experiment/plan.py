@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,6 +78,8 @@ class Plan:
         return {k: v for k, v in said.items() if k != "start" or v is not None}
 
     def _repr_html_(self) -> str:
+        import html
+
         marks = {True: "✓", False: "✗"}
         rows = (
             f"<tr><td>{marks[c.ok]}</td><td>{html.escape(c.text)}</td></tr>" for c in self.checks

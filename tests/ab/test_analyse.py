@@ -74,7 +74,7 @@ def test_segments_are_the_analysis_of_their_rows(email, hillstrom):
     from scipy import stats
 
     _, results, _ = email
-    rows = pd.read_csv(hillstrom)
+    rows = pd.read_parquet(hillstrom)
     web = rows[rows.channel == "Web"]
     arm, base = (web.loc[web.treatment == t, "spend"] for t in ("Mens E-Mail", "No E-Mail"))
     row = results.one(metric="spend", arm="Mens E-Mail", estimand="mean_difference",

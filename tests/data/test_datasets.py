@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import http.server
@@ -169,8 +168,8 @@ def test_a_wheel_is_looked_into_but_not_imported(home, register, wheel):
 
 
 def test_a_package_without_the_file_is_not_it(home, register, wheel):
-    elsewhere = dataclasses.replace(wheel, path="data/other.txt")
-    absent = dataclasses.replace(wheel, module="no_such_package_at_all")
+    elsewhere = wheel._replace(path="data/other.txt")
+    absent = wheel._replace(module="no_such_package_at_all")
     for one in (elsewhere, absent):
         register(dataset(Form(("toy.txt",), sha(RAW), wheel=one)))
         with pytest.raises(DatasetMissingError, match=r"pip install toy-wheel, or put toy\.txt"):
@@ -276,6 +275,16 @@ def test_text_is_converted_once(home, register, wheel, monkeypatch):
     shutil.rmtree(home / "site")
     assert locate("toy") == path  # the cache holds it, wheel or not
     assert describe("toy").found_in == "cache"
+
+
+def test_a_csv_file_is_converted_with_the_types_of_all_its_rows(home, register):
+    content = b"a,b\n" + b"1,x\n" * 30_000 + b"0.4,\n"
+    register(dataset(Form(("toy.csv",), sha(content), csv=True)))
+    (home / "data" / "toy.csv").write_bytes(content)
+    path = locate("toy")
+    assert path.suffix == ".parquet"
+    found = duckdb.sql(f"select min(a), max(a), count(*), count(b) from '{path}'").fetchone()
+    assert found == (0.4, 1.0, 30_001, 30_000)
 
 
 def test_a_cache_that_cannot_be_written_is_said(home, register, wheel, monkeypatch):

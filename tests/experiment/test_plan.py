@@ -242,3 +242,24 @@ def test_refunds_among_rows_that_a_metric_counts_are_asked_about(write):
     ):
         checks = planned(write, metrics, data=data, **orders).checks
         assert "negative" not in {c.code for c in checks}
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_one_value_that_is_no_number_is_found_among_many(write, odd):
+    """Its writer leaves NaN out of what a Parquet file says of its own columns."""
+    days = [START + dt.timedelta(days=1)] * 4
+    orders = {"unit": ["u0", "u1", "u2", "u3"], "at": days, "value": [1.0, 2.0, odd, 4.0]}
+    plan = planned(write, metrics=[BACK, REVENUE], orders=orders)
+    assert plan.faults["rev"].startswith("not_finite: 1 values of 'value'")
+    assert "back" not in plan.faults
+
+
+def test_rows_below_zero_are_asked_about_with_their_number(write):
+    orders = {
+        "unit": ["u0", "u1", "u2", "u2"],
+        "at": [START + dt.timedelta(days=1)] * 4,
+        "value": [1.0, -2.0, -0.5, 4.0],
+    }
+    plan = planned(write, metrics=[BACK, REVENUE], orders=orders)
+    (said,) = [c.text for c in plan.checks if c.code == "negative"]
+    assert said.startswith("orders: 2 rows of orders.parquet with 'value' below 0 count for 'back'")
