@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -100,6 +99,8 @@ def command(rest: str) -> str:
     program = Path(sys.argv[0])
     if program.name != "retention-lab":
         return f"{os.path.relpath(sys.executable)} -m retention_lab {rest}"
+    import shutil
+
     found = shutil.which("retention-lab")
     if found is not None and Path(found).resolve() == program.resolve():
         return f"retention-lab {rest}"

@@ -32,7 +32,7 @@ from retention_lab.experiment.sections import COHORT, EVENT, EXPOSURE
 from retention_lab.experiment.spec import Events, Spec
 
 EPOCH = dt.date(1970, 1, 1)
-SAMPLE = 100_000  # customers that are looked at before all others
+UNITS = '"units of the retention lab"'  # the relation ``unit``
 
 
 class TableLook(NamedTuple):
@@ -160,11 +160,24 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str], count: int 
     """
     parts = shares(spec, source, count)
     keys = relations_of(spec, source, arms).keys
-    rows = [_units(spec, share, arms, keys, len(parts) > 1) for share in parts]
+    rows: list[dict[str, Any]] = []
+    strays: dict[str, tuple[int, int]] = {}
+    several: dict[str, int] = {}
+    some = shared = False
+    for share in parts:
+        unit = relations_of(spec, share, arms).unit
+        with share.named(UNITS, unit, keep=checked(spec).first is not None):
+            row = _units(spec, share, keys, len(parts) > 1)
+            for name, (nobody, before) in _strays(spec, share).items():
+                known = strays.get(name, (0, 0))
+                strays[name] = known[0] + nobody, known[1] + before
+            if not some:
+                some = _some(spec, share, row["b"])
+                shared = some or shared or _shared(spec, share)
+        for name, n in _several(spec, share).items():
+            several[name] = several.get(name, 0) + n
+        rows.append(row)
     begun = [row for row in rows if row["units"]]
-    units = sum(row["units"] for row in rows)
-    last = max((row["b"] for row in begun), default=None)
-    some, shared = _some(spec, source, arms, parts, units, last)
 
     def different(name: str) -> int:
         if len(rows) == 1:
@@ -172,10 +185,10 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str], count: int 
         return len(set().union(*(row[name] or () for row in rows)))
 
     return UnitsLook(
-        units=units,
+        units=sum(row["units"] for row in rows),
         cohorts=different("cohorts"),
         first=EPOCH + dt.timedelta(days=min((row["a"] for row in begun), default=0)),
-        last=EPOCH + dt.timedelta(days=last or 0),
+        last=EPOCH + dt.timedelta(days=max((row["b"] for row in begun), default=0)),
         late=sum(row["late"] for row in rows),
         patterns=different("patterns"),
         levels={k: different(f"levels_{i}") for i, k in enumerate(keys)},
@@ -183,8 +196,8 @@ def look_at_cohorts(spec: Spec, source: Source, arms: Sequence[str], count: int 
             k: _sum(row[name] for row in rows) for k, name in _sized(spec, source, keys).items()
         },
         missing={k: sum(row[f"missing_{i}"] for row in rows) for i, k in enumerate(keys)},
-        several=_several(spec, parts),
-        strays=_strays(spec, parts, arms),
+        several=several,
+        strays=strays,
         some=some,
         shared=shared,
     )
@@ -209,14 +222,7 @@ def _sum(found: Iterable[Any]) -> dict[str, int]:
     return whole
 
 
-def _unit(spec: Spec, source: Source, arms: Sequence[str]) -> str:
-    """SQL of the relation ``unit``, to follow other ones."""
-    return f", unit as ({relations_of(spec, source, arms).unit})"
-
-
-def _units(
-    spec: Spec, source: Source, arms: Sequence[str], keys: Sequence[str], apart: bool
-) -> dict[str, Any]:
+def _units(spec: Spec, source: Source, keys: Sequence[str], apart: bool) -> dict[str, Any]:
     """What one query says of the units; of shares, `apart`, the different levels' hashes."""
 
     def different(value: str) -> str:
@@ -236,92 +242,67 @@ def _units(
     for name in _sized(spec, source, keys).values():
         place = "cohort" if name == "sizes" else places[int(name.partition("_")[2])]
         wanted.append(f"histogram(coalesce({place}::varchar, '{MISSING_LEVEL}')) as {name}")
-    any_ref = spec.data.events[checked(spec).waits_for].table
-    unit = _unit(spec, source, arms)
-    (row,) = source.query(f"{unit} select {', '.join(wanted)} from unit", t=any_ref)
+    (row,) = source.query(f"select {', '.join(wanted)} from {UNITS}")
     return row
 
 
-def _some(
-    spec: Spec,
-    source: Source,
-    arms: Sequence[str],
-    parts: Sequence[Source],
-    units: int,
-    last: int | None,
-) -> tuple[bool, bool]:
-    """Whether anyone has the event, and whether any unit is in its table, whenever.
-
-    Asked first: of many units a few, else a few events after `last`, the day of the last origin.
-    """
-    asked = [(share, happened(spec, share, [0])) for share in parts]
-    if units > SAMPLE:
-        few = shares(spec, source, -(-units // SAMPLE))[0]
-        asked.insert(0, (few, happened(spec, few, [0])))
-    elif last is not None:
-        late = f"select * from ({asked[0][1]}) where day > {last} limit {FEW}"
-        asked.insert(0, (parts[0], late))
-
-    def found(condition: str) -> bool:
-        return any(
-            share.query(
-                f"{_unit(spec, share, arms)} select 1 as found from ({rows}) e "
-                f"join unit u on e.id = u.id where {condition} limit 1",
-                t=spec.data.events[checked(spec).waits_for].table,
-            )
-            for share, rows in asked
+def _some(spec: Spec, source: Source, last: int | None) -> bool:
+    """Whether anyone has the event; a few after `last`, the last origin's day, are asked first."""
+    rows = happened(spec, source, [0])
+    ways = [rows]
+    assert spec.data.as_of is not None
+    if last is not None and last < (spec.data.as_of - EPOCH).days:
+        ways.insert(0, f"from ({rows}) where day > {last} limit {FEW}")
+    return any(
+        source.query(
+            f"select 1 as found from ({way}) e join {UNITS} u on e.id = u.id "
+            f"where {kind_of(spec, source)} = '{EVENT}' limit 1"
         )
+        for way in ways
+    )
 
-    some = found(f"{kind_of(spec, source)} = '{EVENT}'")
-    return some, some or found("true")
+
+def _shared(spec: Spec, source: Source) -> bool:
+    """Whether any unit is in the table of the event, whenever."""
+    rows = happened(spec, source, [0])
+    return bool(source.query(f"select 1 from ({rows}) e join {UNITS} u on e.id = u.id limit 1"))
 
 
-def _strays(spec: Spec, parts: Sequence[Source], arms: Sequence[str]) -> dict[str, tuple[int, int]]:
+def _strays(spec: Spec, source: Source) -> dict[str, tuple[int, int]]:
     """By event table, the units without an origin, and those with an event before it."""
     survival = checked(spec)
     names = (survival.waits_for, *survival.competing)
     # Before an exposure, and outside of an experiment, customers lead their normal life.
     normal = survival.origin == EXPOSURE
     ranks = range(survival.first == survival.waits_for, 0 if normal else len(names))
-    found: dict[str, tuple[int, int]] = {}
-    for share in parts if ranks else ():
-        rows = share.query(
-            f"{_unit(spec, share, arms)} select e.rank, "
-            "count(distinct e.id) filter (u.id is null) as nobody, count(distinct e.id) "
-            f"filter (u.id is not null and ({kind_of(spec, share)}) is null) as before "
-            f"from ({happened(spec, share, ranks)}) e left join unit u on e.id = u.id "
-            "group by e.rank",
-            t=spec.data.events[survival.waits_for].table,
-        )
-        for row in rows:
-            nobody, before = found.get(names[row["rank"]], (0, 0))
-            found[names[row["rank"]]] = nobody + int(row["nobody"]), before + int(row["before"])
-    return found
+    if not ranks:
+        return {}
+    rows = source.query(
+        "select e.rank, count(distinct e.id) filter (u.id is null) as nobody, "
+        "count(distinct e.id) filter (u.id is not null and "
+        f"({kind_of(spec, source)}) is null) as before "
+        f"from ({happened(spec, source, ranks)}) e left join {UNITS} u on e.id = u.id "
+        "group by e.rank"
+    )
+    return {names[row["rank"]]: (int(row["nobody"]), int(row["before"])) for row in rows}
 
 
-def _several(spec: Spec, parts: Sequence[Source]) -> dict[str, int]:
+def _several(spec: Spec, source: Source) -> dict[str, int]:
     """Units with two levels or more, by column of `by` that is read from their first event.
 
     Levels are those that are used, with the file's bins; a missing one does not count. What is a
     covariate only describes the event, and may well differ between two of them.
     """
     survival = checked(spec)
-    columns = [c for c in split_columns(spec, parts[0])[1] if c in survival.by]
+    columns = [c for c in split_columns(spec, source)[1] if c in survival.by]
     if survival.first is None or not columns:
         return {}
-    found = dict.fromkeys(columns, 0)
-    for share in parts:
-        events = events_of(spec, share, survival.first, columns=columns)
-        levels = [
-            f"nullif({level(spec, share, c, quoted(f'c {i}'))}::varchar, '{MISSING_LEVEL}')"
-            for i, c in enumerate(columns)
-        ]
-        differ = ", ".join(f"count(distinct {text}) > 1 as d{i}" for i, text in enumerate(levels))
-        sums = ", ".join(f"count(*) filter (d{i}) as n{i}" for i in range(len(columns)))
-        (row,) = share.query(
-            f"select {sums} from (select {differ} from ({events}) group by id)",
-            t=spec.data.events[survival.first].table,
-        )
-        for i, c in enumerate(columns):
-            found[c] += int(row[f"n{i}"])
-    return found
+    events = events_of(spec, source, survival.first, columns=columns)
+    levels = [
+        f"nullif({level(spec, source, c, quoted(f'c {i}'))}::varchar, '{MISSING_LEVEL}')"
+        for i, c in enumerate(columns)
+    ]
+    differ = ", ".join(f"count(distinct {text}) > 1 as d{i}" for i, text in enumerate(levels))
+    sums = ", ".join(f"count(*) filter (d{i}) as n{i}" for i in range(len(columns)))
+    (row,) = source.query(f"select {sums} from (select {differ} from ({events}) group by id)")
+    return {c: int(row[f"n{i}"]) for i, c in enumerate(columns)}

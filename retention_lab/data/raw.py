@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def writing(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary path beside `target`, which takes its place at once when all went well."""
-    temporary = target.with_name(f".{target.name}-{os.getpid()}-{secrets.token_hex(4)}.part")
+    temporary = target.with_name(f".{target.name}-{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         yield temporary
         temporary.replace(target)

@@ -196,9 +196,20 @@ class Source:
                 f"{name} as not materialized (from {self.scan(ref)})"
                 for name, ref in tables.items()
             )
-            cursor = self.connection.execute(f"with {named} {sql}")
+            cursor = self.connection.execute(f"with {named} {sql}" if named else sql)
             names = [d[0] for d in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    @contextmanager
+    def named(self, name: str, sql: str, *, keep: bool) -> Iterator[None]:
+        """Let `name` stand for the rows of `sql`; `keep` them in memory where they are dear."""
+        kind = "table" if keep else "view"
+        with self._errors("the tables"):
+            self.connection.execute(f"create temp {kind} {name} as {sql}")
+        try:
+            yield
+        finally:
+            self.connection.execute(f"drop {kind} {name}")
 
     def columns(self, ref: str) -> dict[str, str]:
         """The columns of the table `ref`: name -> number, truth, text, date, time or other."""

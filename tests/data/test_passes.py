@@ -13,7 +13,7 @@ from test_cohorts import assert_same
 from test_lives_loop import random_rows
 
 import retention_lab as rl
-from retention_lab.data import followed, passes
+from retention_lab.data import passes
 from retention_lab.data.lives import lives
 from retention_lab.errors import PlanError
 
@@ -135,11 +135,10 @@ def test_many_events_make_shares_too_and_ids_that_are_converted_none(tmp_path, m
     assert passes.shares_of(plan) == [plan.source]
 
 
-def test_the_first_of_many_customers_are_asked_for_an_event_before_all(
-    tmp_path, monkeypatch, tables
-):
-    """Nobody among the first ones has it, so the others are asked too."""
-    monkeypatch.setattr(followed, "SAMPLE", 1)
+@pytest.mark.parametrize("customers", [1, 10_000])
+def test_an_event_is_looked_for_in_every_share(tmp_path, monkeypatch, tables, customers):
+    """Nobody in the first ones may have it, so the others are asked too."""
+    monkeypatch.setattr(passes, "CUSTOMERS", customers)
     texts = [c.text for c in plan_of(tmp_path, tables).checks]
     assert not any("all are censored" in text for text in texts)
     alone = {"orders": {"who": ["a", "b", "c"], "at": [at_day(0)] * 3}}
