@@ -3,7 +3,9 @@
 Markets differ in level, share a trend, have shocks that last (0.5 of them a month later) and an
 effect of their own (mean 1, standard deviation 0.3). A share of S simulations may differ from its
 nominal value by `SIGMAS` Monte-Carlo errors and by `LOOSE` besides where a group has few markets:
-then a normal t with degrees of freedom that are estimated themselves is only nearly right.
+then a normal t with degrees of freedom that are estimated themselves is only nearly right. The
+joint test of the periods before takes one mean a side for known, though every group of starts has
+its own: it rejects in 0.073 of 1,500 samples with 40 of 80 markets, 0.059 of 800 with 160 of 320.
 """
 
 from __future__ import annotations
@@ -72,16 +74,25 @@ def settle(estimator, scenario, what, nominal, found, loose=LOOSE):
     assert abs(found.mean() - nominal) <= SIGMAS * error + loose, (estimator, scenario, what)
 
 
+def centred(estimator, scenario, off):
+    """Record the mean of what was found less the truth; within its Monte-Carlo error it is 0."""
+    off = np.asarray(off)
+    error = off.std(ddof=1) / np.sqrt(len(off))
+    record(estimator, scenario, "bias", 0.0, off.mean(), len(off), error)
+    assert abs(off.mean()) <= SIGMAS * error, (estimator, scenario)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_effects_of_markets_that_begin_one_after_another(size, count):
     rng = np.random.default_rng(len(size) + SIZES[size][0])
-    keys = ("average", "since", "band", "trend", "wild")
+    off, keys = [], ("average", "since", "band", "trend", "wild")
     kept: dict[str, list[float | None]] = {k: [] for k in keys}
     for _ in range(count):
         made = averager(*world(rng, *SIZES[size]))
         simple, parts = made.simple().overall, made.dynamic().parts
         truths = [1.0 if p.at >= 0 else 0.0 for p in parts]
         errors = [error_of(p) for p in parts]
+        off.append(simple.estimate - 1.0)
         kept["average"].append(holds(simple, error_of(simple), 1.0))
         able = [(p, e, t) for p, e, t in zip(parts, errors, truths, strict=True) if e.std_error]
         kept["since"].append(np.mean([holds(*x) for x in able]))
@@ -94,6 +105,7 @@ def test_effects_of_markets_that_begin_one_after_another(size, count):
         kept["trend"].append(None if trend is None else trend.p_value < ALPHA)
         idle = averager(*world(rng, *SIZES[size], effect=0.0)).simple().overall
         kept["wild"].append(wild_p(idle, draws=499) <= ALPHA)
+    centred("average_effect", size, off)
     settle("average_effect", size, "coverage", 0.95, kept["average"])
     settle("event_time_effect", size, "coverage", 0.95, kept["since"])
     settle("event_time_effect, simultaneous", size, "coverage", 0.95, kept["band"])
@@ -124,20 +136,26 @@ def test_the_slope_that_is_seen_with_80_percent_power(count):
 @pytest.mark.parametrize("treated", [1, 3])
 def test_synthetic_differences(treated, count):
     rng = np.random.default_rng(treated)
-    held, rejected = [], []
+    held, rejected, off = [], [], []
     for _ in range(count):
         y, adopted = world(rng, treated, 20, spread=0.0, starts=(6, 7))
         found = synthetic_difference(y, adopted, draws=99)
         held.append(holds(found, Error(found.std_error, found.df), 1.0))
+        off.append(found.estimate - 1.0)
         y, adopted = world(rng, treated, 20, effect=0.0, starts=(6,))
         rejected.append(synthetic_difference(y, adopted, draws=99).p_value <= ALPHA)
     scenario = f"{treated} of {treated + 20} markets"
+    centred("synthetic_difference", scenario, off)
     settle("synthetic_difference", scenario, "coverage", 0.95, held, loose=0.03)
     settle("synthetic_difference", scenario, "size of placebos' p", 0.05, rejected, loose=0.03)
 
 
 def test_the_simulated_warehouses_and_their_truth(count):
-    """Through the twin's panel, markets weighted by their customers."""
+    """Through the twin's panel, markets weighted by their customers.
+
+    The truth is that of these very markets, but errors are of markets as draws: they are 1.12 times
+    as large as the spread of the estimates about the truth, so that intervals cover in 0.97.
+    """
     keys = ("weighted", "plain")
     held: dict[str, list[float]] = {k: [] for k in keys}
     bias: dict[str, list[float]] = {k: [] for k in keys}
@@ -160,8 +178,5 @@ def test_the_simulated_warehouses_and_their_truth(count):
     for how in keys:
         scenario = f"simulated warehouses, markets {how}"
         settle("average_effect", scenario, "coverage", 0.95, held[how], loose=0.03)
-        off = np.array(bias[how])
-        error = off.std() / np.sqrt(len(off))
-        record("average_effect", scenario, "bias", 0.0, off.mean(), len(off), error)
-        assert abs(off.mean()) <= SIGMAS * error, how
+        centred("average_effect", scenario, bias[how])
     settle("pretrend_test", "simulated warehouses, markets plain", "size", 0.05, trends, 0.03)

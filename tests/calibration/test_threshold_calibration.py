@@ -92,7 +92,11 @@ def test_baskets(effect, count):
 
 
 def test_a_curved_mean_with_few_units(count):
-    """Where lines are biased, the robust interval still covers; the conventional one does less."""
+    """Where lines are biased, the robust interval covers nearly; the conventional one does less.
+
+    What its parabolas leave of the bias fades as slowly as n^(-1/7): with 4,000 and 20,000 units
+    it covers in 0.90 of samples. rdrobust gives the same intervals (1e-10 of their width).
+    """
     hits = {"conventional": [], "robust": []}
     values = []
     for seed in range(count):
