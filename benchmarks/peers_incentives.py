@@ -6,13 +6,13 @@ keywords as JSON, the same as the lab's.
 """
 
 import json
-import resource
 import sys
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
+from peers_process import cpu, resident
 
 FOLDS = 5
 
@@ -68,20 +68,6 @@ def main(peer, folder, learner, threads, settings):
         "over_imports_mb": resident("VmHWM") - before,
     }
     print(json.dumps({"took": said, "effects": effects, "found": []}))
-
-
-def cpu():
-    """CPU seconds of this process, user's and system's."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def resident(name):
-    """VmRSS (now) or VmHWM (the peak) in MB; Linux only."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"no {name} in /proc/self/status")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ must not import anything of the lab. Reading the file is timed apart from the an
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from peers_process import cpu, resident
 
 COVARIATES = ["region", "channel", "device", "basket"]
 
@@ -132,20 +132,6 @@ def main(peer, question, files):
         "over_imports_mb": resident("VmHWM") - before,
     }
     print(json.dumps({"took": said, "found": found}))
-
-
-def cpu():
-    """CPU seconds of this process, user's and system's."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def resident(name):
-    """VmRSS (now) or VmHWM (the peak) in MB; Linux only."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"no {name} in /proc/self/status")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from retention_lab.figures.observed import balance_plot, overlap_plot, sensitivi
 from retention_lab.figures.offer import effects_plot
 from retention_lab.figures.paths import daily_plot, path_plot
 from retention_lab.figures.planning import planning_plot
+from retention_lab.figures.profits import profits_plot
 from retention_lab.figures.rollout import event_study_plot
 from retention_lab.figures.segments import segment_plot
 from retention_lab.figures.threshold import threshold_plot
@@ -35,6 +36,7 @@ __all__ = [
     "overlap_plot",
     "path_plot",
     "planning_plot",
+    "profits_plot",
     "ratio_plot",
     "repeat_plot",
     "retention_plot",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.effects import arms_of, value_text
-from retention_lab.figures.forest import EMS, Group, Item, forest, write, write_title
-from retention_lab.figures.style import INK, colours, ems, fit, new_axes, rows_of, theme, wrap
-from retention_lab.results import Results, Row
+from retention_lab.figures.forest import EMS, Group, Item, write
+from retention_lab.figures.sheet import forest_sheet, nothing, sheet
+from retention_lab.figures.style import INK, Table, colours, ems, rows_of, wrap
+from retention_lab.results import Row
 from retention_lab.texts import kind_of, label, metric_label, say
 from retention_lab.texts.numbers import measure, number, share, shared_measure
 
@@ -20,7 +20,7 @@ LEVELS = ("mean", "ratio", "quantile")
 
 
 def arms_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     metric: str | None = None,
     language: str = "en",
@@ -43,18 +43,12 @@ def arms_plot(
         items.append(Item(arm, text, colour, r.estimate, r.ci_low, r.ci_high))
     shown = measure("level", kind_of(spec, name))
     title = say(language, "figure.arms", metric=metric_label(spec, name, language))
-    items = items or [Item(say(language, "figure.nothing"), "", INK)]
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        forest(axes, title, [Group("", tuple(items))], (), shown.axis, shown.factor)
-    return axes if ax is not None else fit(axes)
+    groups = [Group("", tuple(items))]
+    return forest_sheet(ax, title, language, groups, (), shown.axis, shown.factor)
 
 
 def level_rows(
-    results: Results | Iterable[Row],
-    metric: str,
-    segment: str | None = None,
-    level: str | None = None,
+    results: Table, metric: str, segment: str | None = None, level: str | None = None
 ) -> tuple[Row, ...]:
     """The rows that hold every arm's own level of `metric`."""
     return tuple(
@@ -68,7 +62,7 @@ def level_rows(
     )
 
 
-def expected_shares(results: Results | Iterable[Row], spec: Spec) -> dict[str, float]:
+def expected_shares(results: Table, spec: Spec) -> dict[str, float]:
     """The planned share of every arm: from the file's expected_split, else equal."""
     split = spec.design.expected_split if spec.design else None
     if split is None:
@@ -78,7 +72,7 @@ def expected_shares(results: Results | Iterable[Row], spec: Spec) -> dict[str, f
     return {arm: weight / total for arm, weight in split.items()}
 
 
-def units_by_arm(results: Results | Iterable[Row], spec: Spec) -> dict[str, int | None]:
+def units_by_arm(results: Table, spec: Spec) -> dict[str, int | None]:
     """Units of every arm, the control first; None where they are hidden or unknown."""
     counted = {
         r.arm: None if r.estimate is None else int(r.estimate)
@@ -89,23 +83,19 @@ def units_by_arm(results: Results | Iterable[Row], spec: Spec) -> dict[str, int 
     return {arm: counted.get(arm) for arm in order} if counted else {}
 
 
-def split_plot(
-    results: Results | Iterable[Row],
-    spec: Spec,
-    language: str = "en",
-    ax: Axes | None = None,
-) -> Axes:
+def split_plot(results: Table, spec: Spec, language: str = "en", ax: Axes | None = None) -> Axes:
     """Units by arm as bars, the planned number as a mark. Without `ax`, a new pyplot figure."""
     units = units_by_arm(results, spec)
     planned = expected_shares(results, spec)
     total = None if None in units.values() else sum(n or 0 for n in units.values())
     tint = colours(list(units))
-    axes = ax if ax is not None else new_axes()
     ends = [n or 0 for n in units.values()] + [(total or 0) * s for s in planned.values()]
-    with theme():
+
+    def draw(axes: Axes, y: float) -> float:
+        y += 0.05
+        if not units:
+            return nothing(axes, y, language)
         axes.set_xlim(0, max([1.0, *ends]))
-        axes.axis("off")
-        y = write_title(axes, say(language, "figure.split")) + 0.15
         for arm, n in units.items():
             words = {
                 "n": number(n, 0),
@@ -124,8 +114,6 @@ def split_plot(
                 mark = planned.get(arm, 0.0) * total
                 axes.plot([mark, mark], [y + 0.05, y + 0.85], color=INK, lw=2)
             y += 1.15
-        if not units:
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+        return y
+
+    return sheet(ax, say(language, "figure.split"), language, draw)

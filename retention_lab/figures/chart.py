@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.collections import LineCollection, PolyCollection
 
-from retention_lab.figures.forest import EMS, Pair, round_ticks, strokes, write, write_title
-from retention_lab.figures.style import BAND, FONT, INK, MUTED, SMALL, ems, wrap
-from retention_lab.texts import say
+from retention_lab.figures.forest import EMS, Pair, round_ticks, strokes, write
+from retention_lab.figures.plane import HEIGHT, Plane, floor
+from retention_lab.figures.style import FONT, INK, MUTED, SMALL, ems, wrap
 from retention_lab.texts.numbers import NBSP
 
 if TYPE_CHECKING:
@@ -23,48 +22,23 @@ SMALLEST = 0.004  # of the height; a smaller step of a curve is not seen
 GAP = 0.95  # lines between two labels
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Chart:
-    """Where a chart stands (upper edge and height in lines of text), and what it shows."""
+class Chart(Plane):
+    """A plane of days and of values from 0 to `high`."""
 
-    top: float
-    days: Pair
-    high: float
-    right: float = RIGHT
-    height: float = 9.0
-    left: float = LEFT
+    __slots__ = ()
+
+    def __init__(
+        self, top: float, days: Pair, high: float, right: float = RIGHT, height: float = HEIGHT
+    ) -> None:
+        super().__init__(top, days, (0.0, high), height, LEFT, right)
 
     @property
-    def foot(self) -> float:
-        return self.top + self.height
+    def days(self) -> Pair:
+        return self.across
 
-    def x(self, day: float) -> float:
-        first, last = self.days
-        part = (day - first) / ((last - first) or 1.0)
-        return self.left + min(max(part, 0.0), 1.0) * (self.right - self.left)
-
-    def y(self, value: float) -> float:
-        return self.foot - min(max(value / self.high, 0.0), 1.0) * self.height
-
-    def points(self, pairs: Sequence[Pair]) -> list[Pair]:
-        return [(self.x(day), self.y(value)) for day, value in pairs]
-
-
-def titled(ax: Axes, title: str, remark: str = "") -> float:
-    """Write the title and a remark under it; the height at which a chart may begin."""
-    ax.set_xlim(0, 1)
-    ax.axis("off")
-    y = write_title(ax, title) + 0.1
-    for line in wrap(remark, EMS * FONT / SMALL * 0.98, 3) if remark else ():
-        write(ax, 0, y + 0.5, line, color=MUTED, fontsize=SMALL)
-        y += 0.85
-    return y
-
-
-def nothing(ax: Axes, y: float, language: str) -> float:
-    """Say that there is nothing to show."""
-    write(ax, 0, y + 0.6, say(language, "figure.nothing"))
-    return y + 1.2
+    @property
+    def high(self) -> float:
+        return self.upwards[1]
 
 
 def frame(
@@ -76,15 +50,8 @@ def frame(
     caption: str = "",
 ) -> float:
     """Ground, round values at the left, `below` as ticks and `caption` under them."""
-    corners = ((chart.left, chart.top), (chart.right, chart.top))
-    ground = (*corners, (chart.right, chart.foot), (chart.left, chart.foot))
-    ax.add_collection(PolyCollection([ground], color=BAND, lw=0, zorder=0), autolim=False)
     style: dict[str, Any] = {"color": MUTED, "fontsize": SMALL}
-    for value, text in round_ticks((0.0, chart.high), 5, tick, factor):
-        y = chart.y(value)
-        line = [((chart.left, y), (chart.right, y))]
-        strokes(ax, line, colors="white", lw=1.2, zorder=1)
-        write(ax, chart.left - 0.012, y, text, ha="right", gid="tick", **style)
+    floor(ax, chart, round_ticks(chart.upwards, 5, tick, factor))
     for day, text in below:
         half = ems(text) * SMALL / FONT / EMS / 2
         x = min(max(chart.x(day), chart.left - 0.01 + half), 1 - half)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.forest import write, write_title
+from retention_lab.figures.forest import write
 from retention_lab.figures.incentive_rows import incentive_rows, numbered
 from retention_lab.figures.plane import (
     Plane,
@@ -21,8 +21,9 @@ from retention_lab.figures.plane import (
     upright,
     usual,
 )
-from retention_lab.figures.style import INK, MUTED, PALETTE, fit, new_axes, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.sheet import nothing, sheet
+from retention_lab.figures.style import INK, MUTED, PALETTE, Table
+from retention_lab.results import Row
 from retention_lab.texts import kind_of, metric_label, say
 from retention_lab.texts.numbers import digits_of_value, measure, number
 
@@ -34,7 +35,7 @@ HEIGHT = 7.0
 
 
 def dose_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     metric: str | None = None,
     language: str = "en",
@@ -49,22 +50,19 @@ def dose_plot(
     means = numbered(incentive_rows(results, "dose_mean", metric=name))
     profit = numbered(incentive_rows(results, "profit_at_dose"))
     best = next(iter(incentive_rows(results, "best_dose")), None)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        words = {"metric": metric_label(spec, name, language)}
-        y = write_title(axes, say(language, "figure.dose", **words)) + 0.1
-        if not means:
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
-        else:
+
+    def draw(axes: Axes, y: float) -> float:
+        if means:
             y = _response(axes, results, spec, name, means, y, language)
+        else:
+            y = nothing(axes, y, language)
         if profit:
             write(axes, 0, y + 0.7, say(language, "figure.profit_by_dose"), weight="bold")
             y = _profit(axes, profit, best, y + 1.4, language)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+        return y
+
+    title = say(language, "figure.dose", metric=metric_label(spec, name, language))
+    return sheet(ax, title, language, draw)
 
 
 def _doses(pairs: Iterable[tuple[float, Row]]) -> list[tuple[float, str]]:
@@ -74,7 +72,7 @@ def _doses(pairs: Iterable[tuple[float, Row]]) -> list[tuple[float, str]]:
 
 def _response(
     ax: Axes,
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     name: str,
     means: list[tuple[float, Row]],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.forest import Group, Item, Line, forest
-from retention_lab.figures.style import colours, fit, new_axes, rows_of, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.forest import Group, Item, Line
+from retention_lab.figures.sheet import forest_sheet
+from retention_lab.figures.style import Table, colours, rows_of
+from retention_lab.results import Row
 from retention_lab.texts import kind_of, label, metric_label, metric_of, numbers, say, short_note
 from retention_lab.texts.numbers import Measure
 
@@ -20,7 +21,7 @@ DIFFERENCES = ("mean_difference", "ratio_difference", "quantile_difference")
 
 
 def effect_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     metric: str | None = None,
     estimand: Estimand = "relative_lift",
@@ -42,22 +43,12 @@ def effect_plot(
     )
     key = "figure.effect_lift" if estimand == "relative_lift" else "figure.effect_difference"
     words = {"metric": metric_label(spec, name, language), "control": control(spec, language)}
-    items = items or (Item(say(language, "figure.nothing"), "", tint.get("", "")),)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        forest(
-            axes,
-            say(language, key, **words),
-            [Group("", items)],
-            lines_of(spec, name, estimand, shown, language),
-            shown.axis,
-            shown.factor,
-        )
-    return axes if ax is not None else fit(axes)
+    title, lines = say(language, key, **words), lines_of(spec, name, estimand, shown, language)
+    return forest_sheet(ax, title, language, [Group("", items)], lines, shown.axis, shown.factor)
 
 
 def effect_rows(
-    results: Results | Iterable[Row], metric: str, estimand: str, segment: str | None = None
+    results: Table, metric: str, estimand: str, segment: str | None = None
 ) -> tuple[Row, ...]:
     """The rows of one metric's effects against the control; a ratio's count as differences."""
     wanted = DIFFERENCES if estimand == "mean_difference" else (estimand,)
@@ -73,7 +64,7 @@ def effect_rows(
     )
 
 
-def arms_of(results: Results | Iterable[Row]) -> tuple[str, ...]:
+def arms_of(results: Table) -> tuple[str, ...]:
     """The arms in the order of the result table, the control first."""
     rows = rows_of(results)
     found = dict.fromkeys(r.arm for r in rows if r.arm is not None)

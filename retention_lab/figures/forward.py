@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.forest import write, write_title
+from retention_lab.figures.forest import write
 from retention_lab.figures.incentive_rows import incentive_rows, numbered, tints
 from retention_lab.figures.plane import (
     Plane,
@@ -19,8 +19,9 @@ from retention_lab.figures.plane import (
     spans,
     usual,
 )
-from retention_lab.figures.style import PALETTE, SMALL, fit, new_axes, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.sheet import sheet
+from retention_lab.figures.style import PALETTE, SMALL, Table
+from retention_lab.results import Row
 from retention_lab.texts import metric_label, say
 from retention_lab.texts.incentive import quoted
 from retention_lab.texts.numbers import number
@@ -33,11 +34,7 @@ CHARTS = ("weekly_effect", "cumulative_effect")
 
 
 def forward_plot(
-    results: Results | Iterable[Row],
-    spec: Spec,
-    arm: str | None = None,
-    language: str = "en",
-    ax: Axes | None = None,
+    results: Table, spec: Spec, arm: str | None = None, language: str = "en", ax: Axes | None = None
 ) -> Axes:
     """The effect by week since the incentive (above), and all weeks so far added up (below).
 
@@ -48,25 +45,17 @@ def forward_plot(
     arm = arm or next((r.arm for r in rows), None)
     found = {e: numbered(r for r in rows if r.arm == arm and r.estimand == e) for e in CHARTS}
     colour = tints(results, spec).get(arm, PALETTE[0])
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        metric = next((r.metric for r in rows), None)
-        words = {
-            "metric": metric_label(spec, metric, language),
-            "arm": quoted(spec, arm, language),
-        }
-        y = write_title(axes, say(language, "figure.forward", **words)) + 0.1
-        if not any(found.values()):
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
+
+    def draw(axes: Axes, y: float) -> float:
         for estimand, pairs in found.items():
             if pairs:
                 write(axes, 0, y + 0.5, say(language, f"figure.{estimand}"), fontsize=SMALL)
                 y = _chart(axes, estimand, pairs, y + 1.05, colour, language) + 0.1
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+        return y
+
+    metric = metric_label(spec, next((r.metric for r in rows), None), language)
+    title = say(language, "figure.forward", metric=metric, arm=quoted(spec, arm, language))
+    return sheet(ax, title, language, draw if any(found.values()) else None)
 
 
 def _chart(

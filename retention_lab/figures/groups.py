@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.style import CONTROL, PALETTE, rows_of
-from retention_lab.results import Results, Row
-from retention_lab.texts import label
+from retention_lab.figures.style import CONTROL, PALETTE, Table, rows_of
+from retention_lab.results import Row
+from retention_lab.texts import label, say
 from retention_lab.texts.lives import OTHER, bounds, event_of, level_label
 
 MOST = 6  # groups in one panel
@@ -25,9 +24,7 @@ class Shown:
     size: int | None
 
 
-def survival_rows(
-    results: Results | Iterable[Row], estimand: str, segment: str | None = None
-) -> tuple[Row, ...]:
+def survival_rows(results: Table, estimand: str, segment: str | None = None) -> tuple[Row, ...]:
     """Rows of one estimand: of the groups of `segment`, or of everyone (of the arms, if any)."""
     rows = [
         r
@@ -43,9 +40,7 @@ def has_competing(spec: Spec) -> bool:
     return spec.survival is not None and bool(spec.survival.competing)
 
 
-def came_rows(
-    results: Results | Iterable[Row], spec: Spec, segment: str | None = None
-) -> tuple[Row, ...]:
+def came_rows(results: Table, spec: Spec, segment: str | None = None) -> tuple[Row, ...]:
     """The rows of the share that had the event, where other events may come first that first.
 
     Rows of `survival`, to be read by `came`; of `cumulative_incidence` with competing events.
@@ -66,7 +61,7 @@ def came(r: Row) -> Row:
 
 
 def groups_of(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     estimand: str,
     segment: str | None,
@@ -107,7 +102,17 @@ def groups_of(
     return shown, len(names)
 
 
-def sizes_of(results: Results | Iterable[Row], segment: str | None) -> dict[str, int]:
+def largest(shown: int, many: int, language: str) -> str:
+    """The remark that only the largest groups are shown; empty where all are."""
+    return say(language, "figure.largest", n=shown, many=many) if many > shown else ""
+
+
+def since(spec: Spec, language: str) -> str:
+    """What the days of a chart count from: entering the test, or the first event."""
+    return say(language, "figure.days_in" if spec.design is not None else "figure.days")
+
+
+def sizes_of(results: Table, segment: str | None) -> dict[str, int]:
     """Customers by group, where they are known."""
     rows = survival_rows(results, "customers", segment)
     return {_key(r): r.n for r in rows if r.n is not None}

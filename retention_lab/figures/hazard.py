@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.collections import PolyCollection
@@ -18,14 +18,21 @@ from retention_lab.figures.chart import (
     frame,
     line,
     marked,
-    nothing,
-    titled,
     top_of,
 )
 from retention_lab.figures.forest import EMS, Pair, strokes, write
-from retention_lab.figures.groups import Shown, came, came_rows, groups_of, survival_rows
-from retention_lab.figures.style import FONT, INK, PALETTE, SMALL, ems, fit, new_axes, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.groups import (
+    Shown,
+    came,
+    came_rows,
+    groups_of,
+    largest,
+    since,
+    survival_rows,
+)
+from retention_lab.figures.sheet import sheet
+from retention_lab.figures.style import FONT, INK, PALETTE, SMALL, Table, ems, rows_of
+from retention_lab.results import Row
 from retention_lab.texts import say
 from retention_lab.texts.lives import bounds, cut_month, deed, month_text, split_label
 from retention_lab.texts.numbers import measure, number
@@ -41,7 +48,7 @@ THINNED = 0.25  # of the customers at the start; bins with fewer do not set the 
 
 
 def hazard_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     segment: str | None = None,
     language: str = "en",
@@ -52,35 +59,29 @@ def hazard_plot(
     Day 30 is marked, with the share of the events that come before it. Everyone, or every arm;
     with `segment` its groups. Without `ax`, a new pyplot figure is made.
     """
-    rows = tuple(results.rows if isinstance(results, Results) else results)
+    rows = rows_of(results)
     groups, many = groups_of(rows, spec, "hazard", segment, language)
+
+    def draw(axes: Axes, y: float) -> float:
+        chart = _chart(y + 0.35, groups)
+        below = [(float(d), number(d, 0)) for d in day_ticks(chart.days[1])]
+        axis = measure("level", "proportion").axis
+        y = frame(axes, chart, axis, 100.0, below, since(spec, language))
+        for group in groups:
+            _bins(axes, chart, group, filled=len(groups) == 1)
+        if chart.right == LABELLED:
+            end_labels(axes, chart, [(_last(g), g.label, g.colour) for g in groups])
+        if chart.days[1] > CLIFF:
+            marked(axes, chart, CLIFF, _cliff(rows, spec, segment, language))
+        return y
+
     words = {"deed": deed(spec, language), "segment": split_label(spec, segment, language)}
     title = say(language, "figure.hazard_by" if segment else "figure.hazard", **words)
-    remark = say(language, "figure.largest", n=len(groups), many=many)
-    shown = measure("level", "proportion")
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        y = titled(axes, title, remark if many > len(groups) else "")
-        if not groups:
-            y = nothing(axes, y, language)
-        else:
-            chart = _chart(y + 0.35, groups)
-            below = [(float(d), number(d, 0)) for d in day_ticks(chart.days[1])]
-            key = "figure.days_in" if spec.design is not None else "figure.days"
-            y = frame(axes, chart, shown.axis, 100.0, below, say(language, key))
-            for group in groups:
-                _bins(axes, chart, group, filled=len(groups) == 1)
-            if chart.right == LABELLED:
-                end_labels(axes, chart, [(_last(g), g.label, g.colour) for g in groups])
-            if chart.days[1] > CLIFF:
-                marked(axes, chart, CLIFF, _cliff(rows, spec, segment, language))
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+    remark = largest(len(groups), many, language)
+    return sheet(ax, title, language, draw if groups else None, remark)
 
 
-def early(
-    results: Results | Iterable[Row], spec: Spec, day: int = CLIFF
-) -> tuple[float, int] | None:
+def early(results: Table, spec: Spec, day: int = CLIFF) -> tuple[float, int] | None:
     """The share of everyone's events that came up to `day`, and the last day that counts.
 
     That is the last milestone, as in the verdict, or the curve's end where it ends before any.
@@ -152,12 +153,7 @@ def _last(group: Shown) -> Pair:
     return bounds(r.at)[1] + 0.5, r.estimate or 0.0
 
 
-def share_plot(
-    results: Results | Iterable[Row],
-    spec: Spec,
-    language: str = "en",
-    ax: Axes | None = None,
-) -> Axes:
+def share_plot(results: Table, spec: Spec, language: str = "en", ax: Axes | None = None) -> Axes:
     """The share of each month's revenue that came from returning customers, the last 24 months.
 
     A last month that is not complete is named below the title. Without `ax`, a new pyplot figure is
@@ -165,24 +161,21 @@ def share_plot(
     """
     rows = [r for r in survival_rows(results, "returning_revenue_share") if r.estimate is not None]
     rows = sorted(rows, key=lambda r: r.at or "")[-MOST_MONTHS:]
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        cut = cut_month(spec, rows[-1].at, language) if rows else ""
-        remark = say(language, "figure.returning_cut", month=cut) if cut else ""
-        y = titled(axes, say(language, "figure.returning"), remark)
-        if not rows:
-            y = nothing(axes, y, language)
-        else:
-            chart = Chart(y + 0.9, (-0.6, len(rows) - 0.4), 1.0)
-            months = [month_text(r.at or "", language) for r in rows]
-            room = (chart.x(1) - chart.x(0)) / WIDE
-            widest = max(ems(m) for m in months) * SMALL / FONT / EMS
-            step = max(math.ceil(widest / room), math.ceil(len(rows) / 5))
-            below = [(float(i), months[i]) for i in range(0, len(rows), step)]
-            y = frame(axes, chart, measure("level", "proportion").axis, 100.0, below)
-            _months(axes, chart, rows)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+
+    def draw(axes: Axes, y: float) -> float:
+        chart = Chart(y + 0.9, (-0.6, len(rows) - 0.4), 1.0)
+        months = [month_text(r.at or "", language) for r in rows]
+        room = (chart.x(1) - chart.x(0)) / WIDE
+        widest = max(ems(m) for m in months) * SMALL / FONT / EMS
+        step = max(math.ceil(widest / room), math.ceil(len(rows) / 5))
+        below = [(float(i), months[i]) for i in range(0, len(rows), step)]
+        y = frame(axes, chart, measure("level", "proportion").axis, 100.0, below)
+        _months(axes, chart, rows)
+        return y
+
+    cut = cut_month(spec, rows[-1].at, language) if rows else ""
+    remark = say(language, "figure.returning_cut", month=cut) if cut else ""
+    return sheet(ax, say(language, "figure.returning"), language, draw if rows else None, remark)
 
 
 def _months(ax: Axes, chart: Chart, rows: Sequence[Row]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.style import CONTROL, PALETTE, rows_of
+from retention_lab.figures.style import CONTROL, PALETTE, Table, rows_of
 from retention_lab.results import Results, Row
 from retention_lab.texts import label, say
 from retention_lab.texts.incentive import capital
@@ -16,9 +16,7 @@ HEADLINES = ("late", "average_effect", "threshold_effect")
 EFFECTS = ("mean_difference", "ratio_difference")  # of an A/B test, where arms were dealt by chance
 
 
-def incentive_rows(
-    results: Results | Iterable[Row], estimand: Any, **where: Any
-) -> tuple[Row, ...]:
+def incentive_rows(results: Table, estimand: Any, **where: Any) -> tuple[Row, ...]:
     """Rows of the incentive by estimand (one, or a tuple); `where` as in Results.where."""
     found = Results.of(rows_of(results)).where(analysis=ANALYSIS, **where)
     wanted = estimand if isinstance(estimand, tuple) else (estimand,)
@@ -42,13 +40,13 @@ def as_number(text: str | None) -> float | None:
         return None
 
 
-def ledger_arms(results: Results | Iterable[Row]) -> tuple[str | None, ...]:
+def ledger_arms(results: Table) -> tuple[str | None, ...]:
     """The arms that have a ledger, in the order of the table."""
     rows = incentive_rows(results, "incremental_profit", term=None)
     return tuple(dict.fromkeys(r.arm for r in rows))
 
 
-def headline_rows(results: Results | Iterable[Row], metric: str) -> tuple[Row, ...]:
+def headline_rows(results: Table, metric: str) -> tuple[Row, ...]:
     """The effects on a metric that a strategy stands for, by arm.
 
     Of arms dealt by chance those of the A/B test; of an encouragement the effect on those who
@@ -64,7 +62,7 @@ def headline_rows(results: Results | Iterable[Row], metric: str) -> tuple[Row, .
     return tuple(r for r in rows.rows if r.baseline == first)
 
 
-def tints(results: Results | Iterable[Row], spec: Spec) -> dict[str | None, str]:
+def tints(results: Table, spec: Spec) -> dict[str | None, str]:
     """A colour an arm, the control grey; of a comparison without arms the first colour."""
     control = spec.design.control if spec.design else None
     arms = dict.fromkeys(r.arm for r in rows_of(results) if r.arm is not None and r.arm != control)

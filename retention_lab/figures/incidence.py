@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from matplotlib.collections import PolyCollection
@@ -15,15 +14,14 @@ from retention_lab.figures.chart import (
     day_ticks,
     end_labels,
     frame,
-    nothing,
     stepped,
-    titled,
     top_of,
 )
-from retention_lab.figures.forest import Group, Item, Line, Pair, forest, write
-from retention_lab.figures.groups import Shown, groups_of, survival_rows
-from retention_lab.figures.style import INK, PALETTE, fit, new_axes, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.forest import Group, Item, Line, Pair, write
+from retention_lab.figures.groups import Shown, groups_of, largest, since, survival_rows
+from retention_lab.figures.sheet import forest_sheet, sheet
+from retention_lab.figures.style import PALETTE, Table
+from retention_lab.results import Row
 from retention_lab.texts import say, short_note
 from retention_lab.texts.lives import bounds, cause_label, deed, split_label, term_label
 from retention_lab.texts.numbers import measure, number
@@ -37,7 +35,7 @@ FACTOR = 1 / math.log(2)  # ticks of a log axis are round in doublings
 
 
 def incidence_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     segment: str | None = None,
     language: str = "en",
@@ -51,18 +49,9 @@ def incidence_plot(
     groups, many = groups_of(
         results, spec, "cumulative_incidence", segment, language, most=MOST_PANELS
     )
-    title = say(
-        language,
-        "figure.incidence_by" if segment else "figure.incidence",
-        segment=split_label(spec, segment, language),
-    )
-    remark = say(language, "figure.largest", n=len(groups), many=many)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        y = titled(axes, title, remark if many > len(groups) else "")
-        if not groups:
-            y = nothing(axes, y, language)
-        last = max((bounds(r.at)[1] for g in groups for r in g.rows), default=1)
+
+    def draw(axes: Axes, y: float) -> float:
+        last = max(bounds(r.at)[1] for g in groups for r in g.rows)
         high = top_of([sum(v for _, v in _ends(g)) for g in groups], 1.0)
         for i, group in enumerate(groups):
             if group.label:
@@ -70,11 +59,18 @@ def incidence_plot(
                 y += 1.0
             chart = Chart(y + 0.35, (0.0, float(last)), high, LABELLED, 9.0 if i == 0 else 7.0)
             below = [(float(d), number(d, 0)) for d in day_ticks(last)]
-            caption = say(language, "figure.days_in" if spec.design is not None else "figure.days")
-            y = frame(axes, chart, measure("level", "proportion").axis, 100.0, below, caption)
+            axis = measure("level", "proportion").axis
+            y = frame(axes, chart, axis, 100.0, below, since(spec, language))
             _stack(axes, chart, group, spec, language)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+        return y
+
+    title = say(
+        language,
+        "figure.incidence_by" if segment else "figure.incidence",
+        segment=split_label(spec, segment, language),
+    )
+    remark = largest(len(groups), many, language)
+    return sheet(ax, title, language, draw if groups else None, remark)
 
 
 def causes(group: Shown) -> dict[str, tuple[Row, ...]]:
@@ -119,31 +115,21 @@ def _edge(values: dict[int, float], last: float, chart: Chart) -> list[Pair]:
     return stepped(pairs, last, chart.high)
 
 
-def ratio_plot(
-    results: Results | Iterable[Row],
-    spec: Spec,
-    language: str = "en",
-    ax: Axes | None = None,
-) -> Axes:
+def ratio_plot(results: Table, spec: Spec, language: str = "en", ax: Axes | None = None) -> Axes:
     """Hazard ratios of a model with their intervals, on an axis on which 0.5 and 2 are alike far.
 
     Without `ax`, a new pyplot figure is made.
     """
     rows = ratio_rows(results)[:MOST_TERMS]
     items = tuple(_item(r, spec, language) for r in rows)
-    items = items or (Item(say(language, "figure.nothing"), "", INK),)
     title = say(language, "figure.ratios", deed=deed(spec, language))
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        lines = [Line(0.0, say(language, "figure.no_difference"))]
-        forest(axes, title, [Group("", items)], lines, _tick, FACTOR)
-    return axes if ax is not None else fit(axes)
+    lines = [Line(0.0, say(language, "figure.no_difference"))]
+    return forest_sheet(ax, title, language, [Group("", items)], lines, _tick, FACTOR)
 
 
-def ratio_rows(results: Results | Iterable[Row]) -> tuple[Row, ...]:
+def ratio_rows(results: Table) -> tuple[Row, ...]:
     """The log hazard ratios of the model of everyone, in the order of the table."""
-    every = results.rows if isinstance(results, Results) else tuple(results)
-    found = survival_rows(every, "log_hazard_ratio")
+    found = survival_rows(results, "log_hazard_ratio")
     return tuple(r for r in found if r.term is not None)
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.collections import PolyCollection
 
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.effects import value_text
-from retention_lab.figures.forest import Group, Item, Line, forest, strokes, write, write_title
+from retention_lab.figures.forest import Group, Item, Line, round_ticks, strokes, write
 from retention_lab.figures.incentive_rows import arm_name, incentive_rows, ledger_arms, tints
-from retention_lab.figures.plane import Plane, around, ground
-from retention_lab.figures.style import ALERT, INK, MUTED, SMALL, fit, new_axes, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.plane import Plane, around, ground, plain, upright_zero
+from retention_lab.figures.sheet import forest_sheet, sheet
+from retention_lab.figures.style import ALERT, INK, MUTED, SMALL, Table
+from retention_lab.results import Row
 from retention_lab.texts import say
 from retention_lab.texts.incentive import ratio_measure
 from retention_lab.texts.numbers import Measure, digits_of_spread, number
@@ -30,11 +30,7 @@ VALUE = 0.13  # and the values
 
 
 def ledger_plot(
-    results: Results | Iterable[Row],
-    spec: Spec,
-    arm: str | None = None,
-    language: str = "en",
-    ax: Axes | None = None,
+    results: Table, spec: Spec, arm: str | None = None, language: str = "en", ax: Axes | None = None
 ) -> Axes:
     """The way from the revenue that the incentive brought to the profit, per customer of `arm`.
 
@@ -43,23 +39,16 @@ def ledger_plot(
     """
     rows = ledger_of(results, arm)
     steps = waterfall(rows, spec)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        chosen = next((r.arm for r in rows.values()), arm)
-        words = {"arm": arm_name(spec, chosen, language)}
-        y = write_title(axes, say(language, "figure.ledger", **words)) + 0.1
-        if not steps:
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
-        else:
-            y = _waterfall(axes, steps, rows["incremental_profit"], spec, y, language)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+
+    def draw(axes: Axes, y: float) -> float:
+        return _waterfall(axes, steps, rows["incremental_profit"], y, language)
+
+    chosen = next((r.arm for r in rows.values()), arm)
+    title = say(language, "figure.ledger", arm=arm_name(spec, chosen, language))
+    return sheet(ax, title, language, draw if steps else None)
 
 
-def ledger_of(results: Results | Iterable[Row], arm: str | None = None) -> dict[str, Row]:
+def ledger_of(results: Table, arm: str | None = None) -> dict[str, Row]:
     """The lines of one arm's ledger by estimand; empty where there is none."""
     arms = ledger_arms(results)
     if arm is None and arms:
@@ -81,6 +70,7 @@ def ledger_of(results: Results | Iterable[Row], arm: str | None = None) -> dict[
         "break_even_cost",
         "revenue_ratio",
         "redemption_rate",
+        "control_redemption_rate",
         "redeemed_anyway",
     )
     rows = incentive_rows(results, names, arm=arm, term=None, metric=revenue)
@@ -114,7 +104,6 @@ def _waterfall(
     ax: Axes,
     steps: list[tuple[str, float]],
     profit: Row,
-    spec: Spec,
     y: float,
     language: str,
 ) -> float:
@@ -127,11 +116,10 @@ def _waterfall(
     ends = [e for pair in edges for e in pair]
     ends += [e for e in (profit.ci_low, profit.ci_high) if e is not None]
     plane = Plane(y, around(ends), (0.0, 1.0), len(steps) * 1.25, LABEL, 1 - VALUE)
-    ticks = _ticks(plane)
+    ticks = round_ticks(plane.across, 4, plain, 1.0)
     below = ground(ax, plane, lambda v, d: "", across=ticks, zero=False,
                    caption=say(language, "figure.per_customer"))  # fmt: skip
-    zero = plane.x(0.0)
-    strokes(ax, [((zero, plane.top), (zero, plane.foot))], colors=INK, lw=1.4, zorder=2)
+    upright_zero(ax, plane)
     digits = max(2, money_digits(profit))
     for i, ((name, value), (a, b)) in enumerate(zip(steps, edges, strict=True)):
         middle = y + (i + 0.5) * 1.25
@@ -160,12 +148,6 @@ def _bar(ax: Axes, a: float, b: float, middle: float, colour: str) -> None:
     ax.add_collection(PolyCollection([corners], color=colour, lw=0, zorder=4), autolim=False)
 
 
-def _ticks(plane: Plane) -> list[tuple[float, str]]:
-    from retention_lab.figures.forest import round_ticks
-
-    return round_ticks(plane.across, 4, lambda v, d: number(v, d), 1.0)
-
-
 def money_digits(profit: Row) -> int:
     """Digits that show two figures of the profit's interval; two where it has none."""
     if profit.ci_low is None or profit.ci_high is None:
@@ -173,12 +155,7 @@ def money_digits(profit: Row) -> int:
     return min(4, digits_of_spread((profit.ci_high - profit.ci_low) / 2))
 
 
-def margin_plot(
-    results: Results | Iterable[Row],
-    spec: Spec,
-    language: str = "en",
-    ax: Axes | None = None,
-) -> Axes:
+def margin_plot(results: Table, spec: Spec, language: str = "en", ax: Axes | None = None) -> Axes:
     """Margin per dollar of incentive by arm, against the least that the file wants.
 
     Without `ax`, a new pyplot figure is made.
@@ -192,13 +169,8 @@ def margin_plot(
     if least != 1.0:
         wanted = number(least, 2).rstrip("0").rstrip(".")
         lines.append(Line(least, say(language, "figure.wanted", least=wanted), alert=True))
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        title = say(language, "figure.margin_per_dollar")
-        nothing = Item(say(language, "figure.nothing"), "", MUTED)
-        forest(axes, title, [Group("", items or (nothing,))], lines if items else (),
-               lambda v, d: number(v, d))  # fmt: skip
-    return axes if ax is not None else fit(axes)
+    title = say(language, "figure.margin_per_dollar")
+    return forest_sheet(ax, title, language, [Group("", items)], lines)
 
 
 def _item(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from retention_lab.experiment.spec import Spec
@@ -15,16 +15,16 @@ from retention_lab.figures.chart import (
     end_labels,
     frame,
     line,
-    nothing,
     shortened,
     stepped,
-    titled,
     top_of,
 )
 from retention_lab.figures.forest import EMS, Pair, strokes, write
-from retention_lab.figures.groups import Shown, came, groups_of, has_competing
-from retention_lab.figures.style import FONT, MUTED, SMALL, ems, fit, new_axes, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.groups import Shown, came, groups_of, has_competing, largest, since
+from retention_lab.figures.plane import plain
+from retention_lab.figures.sheet import sheet
+from retention_lab.figures.style import FONT, MUTED, SMALL, Table, ems
+from retention_lab.results import Row
 from retention_lab.texts import say
 from retention_lab.texts.lives import bounds, cause_label, deed_first, event_of, split_label
 from retention_lab.texts.numbers import DASH, NBSP, measure, number
@@ -39,7 +39,7 @@ Curve = Callable[[Row], tuple[float, float | None, float | None]]
 
 
 def survival_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     segment: str | None = None,
     language: str = "en",
@@ -61,7 +61,7 @@ def survival_plot(
 
 
 def repeat_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     segment: str | None = None,
     language: str = "en",
@@ -76,12 +76,8 @@ def repeat_plot(
         "segment": split_label(spec, segment, language),
     }
     title = say(language, "figure.repeats_by" if segment else "figure.repeats", **words)
-
-    def tick(value: float, digits: int) -> str:
-        return number(value, digits)
-
     return _curves(
-        results, spec, "mean_cumulative", segment, language, ax, title, _plain, tick, 1.0, None
+        results, spec, "mean_cumulative", segment, language, ax, title, _plain, plain, 1.0, None
     )
 
 
@@ -94,7 +90,7 @@ def _plain(r: Row) -> tuple[float, float | None, float | None]:
 
 
 def _curves(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     estimand: str,
     segment: str | None,
@@ -108,39 +104,29 @@ def _curves(
 ) -> Axes:
     term = event_of(spec) if estimand == "cumulative_incidence" else None
     groups, many = groups_of(results, spec, estimand, segment, language, term=term)
-    axes = ax if ax is not None else new_axes()
-    remark = ""
-    if many > len(groups):
-        remark = say(language, "figure.largest", n=len(groups), many=many)
-    with theme():
-        y = titled(axes, title, remark)
-        if not groups:
-            y = nothing(axes, y, language)
+
+    def draw(axes: Axes, y: float) -> float:
+        chart = _chart(y + 0.35, groups, curve, most)
+        ticks = day_ticks(chart.days[1])
+        below = [(float(d), number(d, 0)) for d in ticks]
+        y = frame(axes, chart, tick, factor, below, since(spec, language))
+        for group in groups:
+            _draw(axes, chart, group, curve)
+        if len(groups) == 1 and not groups[0].label:
+            _milestones(axes, chart, groups[0], curve, lambda v: tick(v, _digits(most)))
         else:
-            chart = _chart(y + 0.35, groups, curve, most)
-            ticks = day_ticks(chart.days[1])
-            below = [(float(d), number(d, 0)) for d in ticks]
-            y = frame(axes, chart, tick, factor, below, _since(spec, language))
-            for group in groups:
-                _draw(axes, chart, group, curve)
-            if len(groups) == 1 and not groups[0].label:
-                _milestones(axes, chart, groups[0], curve, lambda v: tick(v, _digits(most)))
-            else:
-                ends = [(_end(g, curve), g.label, g.colour) for g in groups]
-                end_labels(axes, chart, ends)
-            if estimand != "mean_cumulative":
-                y = _at_risk(axes, chart, groups, ticks, y, language, spec.privacy.min_cell)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+            ends = [(_end(g, curve), g.label, g.colour) for g in groups]
+            end_labels(axes, chart, ends)
+        if estimand != "mean_cumulative":
+            y = _at_risk(axes, chart, groups, ticks, y, language, spec.privacy.min_cell)
+        return y
+
+    remark = largest(len(groups), many, language)
+    return sheet(ax, title, language, draw if groups else None, remark)
 
 
 def _digits(most: float | None) -> int:
     return 0 if most is not None else 2
-
-
-def _since(spec: Spec, language: str) -> str:
-    key = "figure.days_in" if spec.design is not None else "figure.days"
-    return say(language, key)
 
 
 def _chart(top: float, groups: Sequence[Shown], curve: Curve, most: float | None) -> Chart:

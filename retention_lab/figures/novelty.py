@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.effects import arms_of, control, shared_measure, value_text
-from retention_lab.figures.forest import round_ticks, write, write_title
-from retention_lab.figures.strip import LEFT, RIGHT, band, bars, ground, height_of, line
-from retention_lab.figures.style import (
-    INK,
-    MUTED,
-    SMALL,
-    colours,
-    fit,
-    new_axes,
-    rows_of,
-    theme,
-)
-from retention_lab.results import Results, Row
+from retention_lab.figures.forest import round_ticks, write
+from retention_lab.figures.plane import LEFT, RIGHT, Plane
+from retention_lab.figures.sheet import nothing, sheet
+from retention_lab.figures.strip import band, bars, ground, line
+from retention_lab.figures.style import INK, MUTED, SMALL, Table, colours, rows_of
+from retention_lab.results import Row
 from retention_lab.texts import kind_of, label, metric_label, say
 from retention_lab.texts.numbers import Measure
 
@@ -33,7 +25,7 @@ CHARTS = ("day_difference", "cumulative_difference")
 
 
 def novelty_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     metric: str | None = None,
     language: str = "en",
@@ -47,15 +39,11 @@ def novelty_plot(
     name = metric or spec.primary[0]
     found = {e: age_rows(results, e, name) for e in CHARTS}
     tint = colours(arms_of(results))
-    words = {"metric": metric_label(spec, name, language), "control": control(spec, language)}
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        y = write_title(axes, say(language, "figure.novelty", **words)) + 0.15
+
+    def draw(axes: Axes, y: float) -> float:
+        y += 0.05
         if not any(found.values()):
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
+            return nothing(axes, y, language)
         for arm in dict.fromkeys(arm for by_arm in found.values() for arm in by_arm):
             write(axes, 0, y + 0.6, label(spec, arm, language), weight="bold")
             y += 1.2
@@ -70,19 +58,19 @@ def novelty_plot(
                     value = value_text(rows[-1], shown, language)
                     write(axes, 1, y + 0.5, value, ha="right", weight="bold", fontsize=SMALL)
                 write(axes, 0, y + 0.5, say(language, f"figure.{estimand}"), fontsize=SMALL)
-                chart = _Chart(y + 1.05, _last(every), _range(every))
-                _frame(axes, chart, shown, every, language)
-                draw = _dots if estimand == "day_difference" else _curve
-                draw(axes, chart, rows, tint.get(arm, INK))
-                y = chart.top + HEIGHT + 1.25
+                plane = _plane(y + 1.05, every)
+                _frame(axes, plane, shown, _last(every), language)
+                draw_rows = _dots if estimand == "day_difference" else _curve
+                draw_rows(axes, plane, rows, tint.get(arm, INK))
+                y = plane.foot + 1.25
             y += 0.15
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+        return y
+
+    words = {"metric": metric_label(spec, name, language), "control": control(spec, language)}
+    return sheet(ax, say(language, "figure.novelty", **words), language, draw)
 
 
-def age_rows(
-    results: Results | Iterable[Row], estimand: str, metric: str
-) -> dict[str, tuple[Row, ...]]:
+def age_rows(results: Table, estimand: str, metric: str) -> dict[str, tuple[Row, ...]]:
     """Rows of one metric by arm against the control, in the order of days; with an estimate."""
     rows = rows_of(results)
     base = next(iter(arms_of(rows)), None)
@@ -107,20 +95,10 @@ def _last(rows: Sequence[Row]) -> int:
     return max(_end(r) for r in rows)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Chart:
-    """Where one chart stands: its upper edge in lines, its last day and the values at its sides."""
-
-    top: float
-    last: int
-    values: tuple[float, float]
-
-    def x(self, day: float) -> float:
-        """The end of `day`; day 0 is the exposure."""
-        return LEFT + day / self.last * (RIGHT - LEFT - 0.01)
-
-    def y(self, value: float) -> float:
-        return height_of(value, self.values, self.top, HEIGHT)
+def _plane(top: float, rows: Sequence[Row]) -> Plane:
+    """Where one chart stands: from the exposure, day 0, to a little after the end of the last."""
+    width = RIGHT - LEFT
+    return Plane(top, (0.0, _last(rows) * width / (width - 0.01)), _range(rows), HEIGHT)
 
 
 def _range(rows: Sequence[Row]) -> tuple[float, float]:
@@ -139,39 +117,35 @@ def _range(rows: Sequence[Row]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _frame(ax: Axes, chart: _Chart, shown: Measure, rows: Sequence[Row], language: str) -> None:
+def _frame(ax: Axes, plane: Plane, shown: Measure, last: int, language: str) -> None:
     """Ground, values at the left, days below, and the line of no difference."""
-    foot = chart.top + HEIGHT
-    ticks = round_ticks(chart.values, 4, shown.axis, shown.factor)
-    ground(ax, chart.top, foot, chart.y, ticks)
+    ground(ax, plane, round_ticks(plane.upwards, 4, shown.axis, shown.factor))
     small: dict[str, Any] = {"color": MUTED, "fontsize": SMALL, "gid": "tick"}
-    for day in dict.fromkeys((1, (chart.last + 1) // 2, chart.last)):
+    for day in dict.fromkeys((1, (last + 1) // 2, last)):
         words = say(language, "figure.age", n=day)
-        place = "right" if day == chart.last else "center"
-        write(
-            ax, RIGHT if place == "right" else chart.x(day), foot + 0.55, words, ha=place, **small
-        )
+        place, x = ("right", RIGHT) if day == last else ("center", plane.x(day))
+        write(ax, x, plane.foot + 0.55, words, ha=place, **small)
 
 
-def _dots(ax: Axes, chart: _Chart, rows: Sequence[Row], colour: str) -> None:
+def _dots(ax: Axes, plane: Plane, rows: Sequence[Row], colour: str) -> None:
     """One dot a day, or a week, with its interval."""
-    at = {r: chart.x((_start(r) + _end(r)) / 2) for r in rows}
+    at = {r: plane.x((_start(r) + _end(r)) / 2) for r in rows}
     ends = [
-        ((at[r], chart.y(r.ci_low)), (at[r], chart.y(r.ci_high)))
+        ((at[r], plane.y(r.ci_low)), (at[r], plane.y(r.ci_high)))
         for r in rows
         if r.ci_low is not None and r.ci_high is not None
     ]
     bars(ax, ends, colour)
-    heights = [chart.y(r.estimate or 0.0) for r in rows]
+    heights = [plane.y(r.estimate or 0.0) for r in rows]
     ax.scatter([at[r] for r in rows], heights, s=22, c=colour, zorder=4)
 
 
-def _curve(ax: Axes, chart: _Chart, rows: Sequence[Row], colour: str) -> None:
+def _curve(ax: Axes, plane: Plane, rows: Sequence[Row], colour: str) -> None:
     """The sum so far as a line from 0 at the exposure, its interval as a band."""
     bounded = [r for r in rows if r.ci_low is not None and r.ci_high is not None]
-    start = (chart.x(0), chart.y(0.0))
+    start = (0.0, 0.0)
     if bounded:
-        upper = [start, *((chart.x(_end(r)), chart.y(r.ci_high or 0.0)) for r in bounded)]
-        lower = [start, *((chart.x(_end(r)), chart.y(r.ci_low or 0.0)) for r in bounded)]
-        band(ax, upper, lower, colour)
-    line(ax, [start, *((chart.x(_end(r)), chart.y(r.estimate or 0.0)) for r in rows)], colour)
+        upper = [start, *((_end(r), r.ci_high or 0.0) for r in bounded)]
+        lower = [start, *((_end(r), r.ci_low or 0.0) for r in bounded)]
+        band(ax, plane.points(upper), plane.points(lower), colour)
+    line(ax, plane.points([start, *((_end(r), r.estimate or 0.0) for r in rows)]), colour)

@@ -11,9 +11,10 @@ from matplotlib.collections import PolyCollection
 
 from retention_lab.experiment.needs import PRE
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.forest import EMS, round_ticks, strokes, write, write_title
+from retention_lab.figures.forest import EMS, round_ticks, strokes, write
 from retention_lab.figures.incentive_rows import arm_name, incentive_rows, numbered, tints
-from retention_lab.figures.plane import Plane, around, dots, ground, legend
+from retention_lab.figures.plane import Plane, around, dots, ground, legend, upright_zero
+from retention_lab.figures.sheet import sheet
 from retention_lab.figures.style import (
     ALERT,
     BAND,
@@ -23,13 +24,11 @@ from retention_lab.figures.style import (
     MUTED,
     PALETTE,
     SMALL,
+    Table,
     ems,
-    fit,
-    new_axes,
-    theme,
     wrap,
 )
-from retention_lab.results import Results, Row
+from retention_lab.results import Row
 from retention_lab.texts import kind_of, metric_label, say
 from retention_lab.texts.incentive import covariate_label, quoted
 from retention_lab.texts.numbers import measure, number
@@ -45,11 +44,7 @@ NAMES = 0.42  # part of the width for the names of covariates
 
 
 def balance_plot(
-    results: Results | Iterable[Row],
-    spec: Spec,
-    arm: str | None = None,
-    language: str = "en",
-    ax: Axes | None = None,
+    results: Table, spec: Spec, arm: str | None = None, language: str = "en", ax: Axes | None = None
 ) -> Axes:
     """Standardised differences of covariates between `arm` and the control, before and after.
 
@@ -58,24 +53,17 @@ def balance_plot(
     rows = incentive_rows(results, "standardised_difference")
     arm = arm or next((r.arm for r in rows), None)
     found = differences(rows, arm)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        words = {"arm": quoted(spec, arm, language)}
-        y = write_title(axes, say(language, "figure.balance", **words)) + 0.1
-        if not found:
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
-        else:
-            entries = [
-                (CONTROL, "hollow", say(language, "figure.before")),
-                (PALETTE[0], "dot", say(language, "figure.after")),
-            ]
-            y = legend(axes, y, entries) + 0.1
-            y = _love(axes, found, y, spec, language)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+
+    def draw(axes: Axes, y: float) -> float:
+        entries = [
+            (CONTROL, "hollow", say(language, "figure.before")),
+            (PALETTE[0], "dot", say(language, "figure.after")),
+        ]
+        y = legend(axes, y, entries) + 0.1
+        return _love(axes, found, y, spec, language)
+
+    title = say(language, "figure.balance", arm=quoted(spec, arm, language))
+    return sheet(ax, title, language, draw if found else None)
 
 
 def differences(
@@ -113,8 +101,7 @@ def _love(
     inner = [(plane.x(-ALIKE), plane.top), (plane.x(ALIKE), plane.top),
              (plane.x(ALIKE), plane.foot), (plane.x(-ALIKE), plane.foot)]  # fmt: skip
     ax.add_collection(PolyCollection([inner], color="#DFF2E9", lw=0, zorder=0.5), autolim=False)
-    zero = plane.x(0.0)
-    strokes(ax, [((zero, plane.top), (zero, plane.foot))], colors=INK, lw=1.4, zorder=2)
+    upright_zero(ax, plane)
     room = (NAMES - 0.02) * EMS * FONT / SMALL
     for i, (name, before, after) in enumerate(shown):
         middle = y + 0.6 + i
@@ -145,11 +132,7 @@ def _name(spec: Spec, name: str, language: str, room: float) -> str:
 
 
 def overlap_plot(
-    results: Results | Iterable[Row],
-    spec: Spec,
-    arm: str | None = None,
-    language: str = "en",
-    ax: Axes | None = None,
+    results: Table, spec: Spec, arm: str | None = None, language: str = "en", ax: Axes | None = None
 ) -> Axes:
     """How likely the incentive was, for those who got it (up) and those who did not (down).
 
@@ -161,37 +144,30 @@ def overlap_plot(
     own = [r for r in rows if r.term in (arm, None)]
     got = numbered(r for r in own if r.arm == arm)
     base = numbered(r for r in own if r.arm != arm)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        words = {"arm": quoted(spec, arm, language)}
-        y = write_title(axes, say(language, "figure.overlap", **words)) + 0.1
-        if not got and not base:
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
-        else:
-            colour = tints(results, spec).get(arm, PALETTE[0])
-            control = spec.design.control if spec.design else None
-            entries = [
-                (colour, "bar", arm_name(spec, arm, language)),
-                (CONTROL, "bar", arm_name(spec, control, language)),
-            ]
-            y = legend(axes, y, entries) + 0.1
-            highest = max([r.estimate or 0.0 for _, r in [*got, *base]] or [1.0])
-            edges = sorted({e for e, _ in [*got, *base]})
-            step = min((b - a for a, b in itertools.pairwise(edges)), default=1 / BINS)
-            plane = Plane(y, (0.0, 1.0), (-1.08 * highest, 1.08 * highest), 7.5)
-            tens = [(i / 5, f"{20 * i}%") for i in range(6)]
-            below = ground(axes, plane, _percent, 100.0, tens, say(language, "figure.chance_of"))
-            for pairs, sign, tint in ((got, 1.0, colour), (base, -1.0, CONTROL)):
-                bars = [_box(plane, e, min(e + step, 1.0), sign * (r.estimate or 0.0))
-                        for e, r in pairs]  # fmt: skip
-                shape = PolyCollection(bars, facecolors=tint, edgecolors="white", lw=0.6, zorder=4)
-                axes.add_collection(shape, autolim=False)
-            y = below
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+
+    def draw(axes: Axes, y: float) -> float:
+        colour = tints(results, spec).get(arm, PALETTE[0])
+        control = spec.design.control if spec.design else None
+        entries = [
+            (colour, "bar", arm_name(spec, arm, language)),
+            (CONTROL, "bar", arm_name(spec, control, language)),
+        ]
+        y = legend(axes, y, entries) + 0.1
+        highest = max(r.estimate or 0.0 for _, r in [*got, *base])
+        edges = sorted({e for e, _ in [*got, *base]})
+        step = min((b - a for a, b in itertools.pairwise(edges)), default=1 / BINS)
+        plane = Plane(y, (0.0, 1.0), (-1.08 * highest, 1.08 * highest), 7.5)
+        tens = [(i / 5, f"{20 * i}%") for i in range(6)]
+        below = ground(axes, plane, _percent, 100.0, tens, say(language, "figure.chance_of"))
+        for pairs, sign, tint in ((got, 1.0, colour), (base, -1.0, CONTROL)):
+            bars = [_box(plane, e, min(e + step, 1.0), sign * (r.estimate or 0.0))
+                    for e, r in pairs]  # fmt: skip
+            shape = PolyCollection(bars, facecolors=tint, edgecolors="white", lw=0.6, zorder=4)
+            axes.add_collection(shape, autolim=False)
+        return below
+
+    title = say(language, "figure.overlap", arm=quoted(spec, arm, language))
+    return sheet(ax, title, language, draw if got or base else None)
 
 
 def _percent(value: float, digits: int) -> str:
@@ -203,7 +179,7 @@ def _box(plane: Plane, a: float, b: float, value: float) -> list[tuple[float, fl
 
 
 def sensitivity_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     metric: str | None = None,
     arm: str | None = None,
@@ -219,19 +195,11 @@ def sensitivity_plot(
     rows = incentive_rows(results, "sensitivity_contour", metric=name)
     arm = arm or next((r.arm for r in rows), None)
     grid = _grid(r for r in rows if r.arm == arm)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        words = {"metric": metric_label(spec, name, language)}
-        y = write_title(axes, say(language, "figure.sensitivity", **words)) + 0.1
-        if grid is None:
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
-        else:
-            y = _contours(axes, grid, kind_of(spec, name), y, language)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+    title = say(language, "figure.sensitivity", metric=metric_label(spec, name, language))
+    if grid is None:
+        return sheet(ax, title, language, None)
+    known, kind = grid, kind_of(spec, name)
+    return sheet(ax, title, language, lambda axes, y: _contours(axes, known, kind, y, language))
 
 
 def _grid(rows: Iterable[Row]) -> tuple[Any, Any, Any] | None:
@@ -259,8 +227,9 @@ def _contours(ax: Axes, grid: tuple[Any, Any, Any], kind: str, y: float, languag
     known = values[np.isfinite(values)]
     write(ax, 0, y + 0.5, say(language, "figure.of_outcome"), fontsize=SMALL, color=MUTED)
     plane = Plane(y + 1.1, (0.0, float(across[-1])), (0.0, float(upwards[-1])), 9.5)
-    below = ground(ax, plane, _percent, 100.0, _shares(plane), zero=False,
-                   caption=say(language, "figure.of_treatment"))  # fmt: skip
+    shares = round_ticks(plane.across, 5, _percent, 100.0)
+    caption = say(language, "figure.of_treatment")
+    below = ground(ax, plane, _percent, 100.0, shares, caption, zero=False)
     places = [[plane.x(float(a)) for a in across] for _ in upwards]
     heights = [[plane.y(float(b)) for _ in across] for b in upwards]
     ticks = round_ticks((float(known.min()), float(known.max())), 7, shown.axis, shown.factor)
@@ -278,10 +247,6 @@ def _contours(ax: Axes, grid: tuple[Any, Any, Any], kind: str, y: float, languag
         entries = [(PALETTE[4], "line", say(language, "figure.adjusted_effect"))]
     dots(ax, plane, [(0.0, 0.0)], INK)
     return legend(ax, below, entries)
-
-
-def _shares(plane: Plane) -> list[tuple[float, str]]:
-    return round_ticks(plane.across, 5, _percent, 100.0)
 
 
 def _named(ax: Axes, drawn: Any, levels: dict[float, str]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.effects import effect_item, shared_measure
-from retention_lab.figures.forest import Group, Item, Line, forest
+from retention_lab.figures.forest import Group, Line
 from retention_lab.figures.incentive_rows import (
     EFFECTS,
     arm_name,
@@ -15,7 +14,8 @@ from retention_lab.figures.incentive_rows import (
     incentive_rows,
     tints,
 )
-from retention_lab.figures.style import MUTED, fit, new_axes, rows_of, theme
+from retention_lab.figures.sheet import forest_sheet
+from retention_lab.figures.style import MUTED, Table, rows_of
 from retention_lab.results import Results, Row
 from retention_lab.texts import kind_of, metric_label, say
 
@@ -31,7 +31,7 @@ BESIDE = (
 
 
 def effects_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     metric: str | None = None,
     language: str = "en",
@@ -62,18 +62,12 @@ def effects_plot(
         )
         for arm, rows in groups.items()
     ]
-    nothing = Group("", (Item(say(language, "figure.nothing"), "", MUTED),))
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        title = say(language, "figure.incentive_effect", metric=metric_label(spec, name, language))
-        lines = [Line(0.0, say(language, "figure.no_difference"))] if drawn else []
-        forest(axes, title, drawn or [nothing], lines, shown.axis, shown.factor)
-    return axes if ax is not None else fit(axes)
+    title = say(language, "figure.incentive_effect", metric=metric_label(spec, name, language))
+    lines = [Line(0.0, say(language, "figure.no_difference"))]
+    return forest_sheet(ax, title, language, drawn, lines, shown.axis, shown.factor)
 
 
-def effect_groups(
-    results: Results | Iterable[Row], metric: str
-) -> dict[str | None, tuple[Row, ...]]:
+def effect_groups(results: Table, metric: str) -> dict[str | None, tuple[Row, ...]]:
     """By arm the headline effect, then other estimates of it; of redeemers also the offer's own."""
     rows = list(headline_rows(results, metric))
     if any(r.estimand == "late" for r in rows):

@@ -81,6 +81,29 @@ def usual(ends: Sequence[tuple[float | None, float | None]], reach: float = 4.0)
     return found
 
 
+def floor(ax: Axes, plane: Plane, ticks: Iterable[tuple[float, str]]) -> None:
+    """The grey ground, and a white line at every one of `ticks` with its text at the left."""
+    left, right = plane.left, plane.right
+    corners = ((left, plane.top), (right, plane.top), (right, plane.foot), (left, plane.foot))
+    ax.add_collection(PolyCollection([corners], color=BAND, lw=0, zorder=0), autolim=False)
+    for value, text in ticks:
+        y = plane.y(value)
+        strokes(ax, [((left, y), (right, y))], colors="white", lw=1.2, zorder=1)
+        write(ax, left - 0.012, y, text, ha="right", color=MUTED, fontsize=SMALL, gid="tick")
+
+
+def upright_zero(ax: Axes, plane: Plane) -> None:
+    """The line upwards at 0."""
+    x = plane.x(0.0)
+    strokes(ax, [((x, plane.top), (x, plane.foot))], colors=INK, lw=1.4, zorder=2)
+
+
+def zero_line(ax: Axes, plane: Plane) -> None:
+    """The line across at 0."""
+    y = plane.y(0.0)
+    strokes(ax, [((plane.left, y), (plane.right, y))], colors=INK, lw=1.4, zorder=2)
+
+
 def ground(
     ax: Axes,
     plane: Plane,
@@ -94,18 +117,8 @@ def ground(
 
     `across` are the ticks of the x axis, else round values of it. `zero` draws the line at 0.
     """
-    corners = (
-        (plane.left, plane.top),
-        (plane.right, plane.top),
-        (plane.right, plane.foot),
-        (plane.left, plane.foot),
-    )
-    ax.add_collection(PolyCollection([corners], color=BAND, lw=0, zorder=0), autolim=False)
+    floor(ax, plane, round_ticks(plane.upwards, 5, tick, factor))
     style: dict[str, Any] = {"color": MUTED, "fontsize": SMALL, "gid": "tick"}
-    for value, text in round_ticks(plane.upwards, 5, tick, factor):
-        y = plane.y(value)
-        strokes(ax, [((plane.left, y), (plane.right, y))], colors="white", lw=1.2, zorder=1)
-        write(ax, plane.left - 0.012, y, text, ha="right", **style)
     ticks = across if across is not None else round_ticks(plane.across, 6, plain, 1.0)
     last = -1.0
     for value, text in ticks:
@@ -116,8 +129,7 @@ def ground(
         write(ax, x, plane.foot + 0.55, text, ha="center", **style)
         last = x + half
     if zero and plane.upwards[0] <= 0 <= plane.upwards[1]:
-        y = plane.y(0.0)
-        strokes(ax, [((plane.left, y), (plane.right, y))], colors=INK, lw=1.4, zorder=2)
+        zero_line(ax, plane)
     below = plane.foot + 1.1
     if caption:
         middle = (plane.left + plane.right) / 2
@@ -149,6 +161,7 @@ def spans(
     plane: Plane,
     items: Sequence[tuple[float, float | None, float | None]],
     colour: str,
+    **style: Any,
 ) -> None:
     """Upright intervals: (place, low, high) each; those without ends are left out."""
     lines = [
@@ -157,7 +170,7 @@ def spans(
         if low is not None and high is not None
     ]
     if lines:
-        strokes(ax, lines, colors=colour, lw=1.8, zorder=3)
+        strokes(ax, lines, **{"colors": colour, "lw": 1.8, "zorder": 3, **style})
 
 
 def dots(

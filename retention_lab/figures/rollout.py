@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.effects import shared_measure
-from retention_lab.figures.forest import write, write_title
 from retention_lab.figures.incentive_rows import incentive_rows, numbered
 from retention_lab.figures.plane import Plane, around, dots, ground, legend, spans, upright, usual
-from retention_lab.figures.style import CONTROL, PALETTE, fit, new_axes, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.sheet import sheet
+from retention_lab.figures.style import CONTROL, PALETTE, Table
 from retention_lab.texts import kind_of, metric_label, say
+from retention_lab.texts.numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +20,7 @@ TOGETHER = "simultaneous"
 
 
 def event_study_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     metric: str | None = None,
     language: str = "en",
@@ -36,56 +35,33 @@ def event_study_plot(
     rows = incentive_rows(results, "event_time_effect", metric=name)
     own = numbered(r for r in rows if r.term is None)
     wide = numbered(r for r in rows if r.term == TOGETHER)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        axes.set_xlim(0, 1)
-        axes.axis("off")
-        words = {"metric": metric_label(spec, name, language)}
-        y = write_title(axes, say(language, "figure.event_study", **words)) + 0.1
-        if not own:
-            write(axes, 0, y + 0.6, say(language, "figure.nothing"))
-            y += 1.2
-        else:
-            shown = shared_measure([r for _, r in own], "mean_difference", kind_of(spec, name))
-            ends = [(r.ci_low, r.ci_high) for _, r in [*own, *wide]]
-            values = [*usual(ends), *(r.estimate or 0.0 for _, r in own)]
-            first, last = own[0][0], own[-1][0]
-            plane = Plane(y, (first - 0.6, last + 0.6), around(values), 9.0)
-            below = ground(axes, plane, shown.axis, shown.factor, _periods(first, last),
-                           say(language, "figure.periods_since"))  # fmt: skip
-            upright(axes, plane, -0.5, say(language, "figure.began"))
-            for after, colour in ((False, CONTROL), (True, PALETTE[0])):
-                part = [(e, r) for e, r in own if (e >= 0) == after]
-                around_all = [(e, r.ci_low, r.ci_high) for e, r in wide if (e >= 0) == after]
-                _thin(axes, plane, around_all, colour)
-                spans(axes, plane, [(e, r.ci_low, r.ci_high) for e, r in part], colour)
-                dots(axes, plane, [(e, r.estimate or 0.0) for e, r in part], colour)
-            entries = [
-                (CONTROL, "dot", say(language, "figure.before_start")),
-                (PALETTE[0], "dot", say(language, "figure.after_start")),
-            ]
-            y = legend(axes, below, entries)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+
+    def draw(axes: Axes, y: float) -> float:
+        shown = shared_measure([r for _, r in own], "mean_difference", kind_of(spec, name))
+        ends = [(r.ci_low, r.ci_high) for _, r in [*own, *wide]]
+        values = [*usual(ends), *(r.estimate or 0.0 for _, r in own)]
+        first, last = own[0][0], own[-1][0]
+        plane = Plane(y, (first - 0.6, last + 0.6), around(values), 9.0)
+        below = ground(axes, plane, shown.axis, shown.factor, _periods(first, last),
+                       say(language, "figure.periods_since"))  # fmt: skip
+        upright(axes, plane, -0.5, say(language, "figure.began"))
+        for after, colour in ((False, CONTROL), (True, PALETTE[0])):
+            part = [(e, r) for e, r in own if (e >= 0) == after]
+            around_all = [(e, r.ci_low, r.ci_high) for e, r in wide if (e >= 0) == after]
+            spans(axes, plane, around_all, colour, lw=0.8, alpha=0.7, zorder=2.5)
+            spans(axes, plane, [(e, r.ci_low, r.ci_high) for e, r in part], colour)
+            dots(axes, plane, [(e, r.estimate or 0.0) for e, r in part], colour)
+        entries = [
+            (CONTROL, "dot", say(language, "figure.before_start")),
+            (PALETTE[0], "dot", say(language, "figure.after_start")),
+        ]
+        return legend(axes, below, entries)
+
+    title = say(language, "figure.event_study", metric=metric_label(spec, name, language))
+    return sheet(ax, title, language, draw if own else None)
 
 
 def _periods(first: float, last: float) -> list[tuple[float, str]]:
-    from retention_lab.texts.numbers import number
-
     step = max(1, round((last - first) / 10))
     start = -step * int(-first // step) if first < 0 else int(first)
     return [(float(e), number(e, 0, signed=True)) for e in range(start, int(last) + 1, step)]
-
-
-def _thin(
-    ax: Axes, plane: Plane, items: list[tuple[float, float | None, float | None]], colour: str
-) -> None:
-    from retention_lab.figures.forest import strokes
-
-    lines = [
-        ((plane.x(e), plane.y(a)), (plane.x(e), plane.y(b)))
-        for e, a, b in items
-        if a is not None and b is not None
-    ]
-    if lines:
-        strokes(ax, lines, colors=colour, lw=0.8, alpha=0.7, zorder=2.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
@@ -16,9 +15,9 @@ from retention_lab.figures.effects import (
     lines_of,
     shared_measure,
 )
-from retention_lab.figures.forest import Group, Item, forest
-from retention_lab.figures.style import colours, fit, new_axes, rows_of, theme
-from retention_lab.results import Results, Row
+from retention_lab.figures.forest import Group
+from retention_lab.figures.sheet import forest_sheet
+from retention_lab.figures.style import Table, colours, rows_of
 from retention_lab.texts import kind_of, label, metric_label, say
 from retention_lab.texts.numbers import number
 
@@ -33,7 +32,7 @@ TITLES = {
 
 
 def segment_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     metric: str | None = None,
     segment: str | None = None,
@@ -83,25 +82,11 @@ def segment_plot(
         "segment": metric_label(spec, column, language),
         "control": control(spec, language),
     }
-    if not groups:
-        groups = [Group("", (Item(say(language, "figure.nothing"), "", ""),))]
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        forest(
-            axes,
-            say(language, key, **words),
-            groups,
-            lines_of(spec, name, estimand, shown, language),
-            shown.axis,
-            shown.factor,
-            stacked=False,
-        )
-    return axes if ax is not None else fit(axes)
+    title, lines = say(language, key, **words), lines_of(spec, name, estimand, shown, language)
+    return forest_sheet(ax, title, language, groups, lines, shown.axis, shown.factor, stacked=False)
 
 
-def _size(
-    results: Results | Iterable[Row], metric: str, segment: str, level: str | None, language: str
-) -> str:
+def _size(results: Table, metric: str, segment: str, level: str | None, language: str) -> str:
     """``9,563 units``: all units of one level, or an empty text where the table lacks them."""
     found = [
         r.n

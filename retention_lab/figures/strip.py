@@ -1,44 +1,25 @@
-"""Where a chart of days stands, and points in it, in; its ground, bars, band and line drawn out."""
+"""A chart of days, and points in it, in; its ground, bars, band and line drawn out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.collections import PolyCollection
 
-from retention_lab.figures.forest import strokes, write
-from retention_lab.figures.style import BAND, INK, MUTED, SMALL
+from retention_lab.figures.forest import strokes
+from retention_lab.figures.plane import Plane, floor, zero_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEFT, RIGHT = 0.13, 0.985  # where a chart starts and ends, in parts of the width
 Point = tuple[float, float]
 
 
-def height_of(value: float, values: tuple[float, float], top: float, height: float) -> float:
-    """Where `value` stands in a chart that shows `values` from its foot to its `top`."""
-    low, high = values
-    return top + (high - min(max(value, low), high)) / (high - low) * height
-
-
-def ground(
-    ax: Axes,
-    top: float,
-    foot: float,
-    y: Callable[[float], float],
-    ticks: Iterable[tuple[float, str]],
-) -> None:
+def ground(ax: Axes, plane: Plane, ticks: Iterable[tuple[float, str]]) -> None:
     """The ground, values at the left, and the line of no difference."""
-    corners = ((LEFT, top), (RIGHT, top), (RIGHT, foot), (LEFT, foot))
-    ax.add_collection(PolyCollection([corners], color=BAND, lw=0, zorder=0), autolim=False)
-    for value, text in ticks:
-        at = y(value)
-        strokes(ax, [((LEFT, at), (RIGHT, at))], colors="white", lw=1.2, zorder=1)
-        write(ax, LEFT - 0.012, at, text, ha="right", color=MUTED, fontsize=SMALL, gid="tick")
-    zero = y(0.0)
-    strokes(ax, [((LEFT, zero), (RIGHT, zero))], colors=INK, lw=1.4, zorder=2)
+    floor(ax, plane, ticks)
+    zero_line(ax, plane)
 
 
 def bars(ax: Axes, ends: Sequence[tuple[Point, Point]], colour: str) -> None:

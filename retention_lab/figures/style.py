@@ -24,6 +24,8 @@ MUTED = "#5B6472"
 BAND = "#F1F3F6"
 ALERT = "#B42318"
 
+Table = Results | Iterable[Row]  # what plots take: a result table, or its rows
+
 WIDTH = 440  # of a figure, in CSS pixels (96 to the inch)
 LINE = 21  # height of one line of text
 SIDE = 4  # margin left and right
@@ -65,7 +67,7 @@ def theme() -> Iterator[None]:
         yield
 
 
-def rows_of(results: Results | Iterable[Row]) -> tuple[Row, ...]:
+def rows_of(results: Table) -> tuple[Row, ...]:
     """The rows of a result table, or the rows themselves."""
     return results.rows if isinstance(results, Results) else tuple(results)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.collections import LineCollection, PolyCollection
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.chart import nothing, shortened, titled
+from retention_lab.figures.chart import shortened
 from retention_lab.figures.forest import EMS, Pair, write
 from retention_lab.figures.groups import sizes_of, survival_rows
+from retention_lab.figures.sheet import sheet
 from retention_lab.figures.style import (
     FONT,
     INK,
@@ -19,13 +20,12 @@ from retention_lab.figures.style import (
     MUTED,
     SMALL,
     WIDTH,
+    Table,
     ems,
-    fit,
-    new_axes,
-    theme,
+    rows_of,
     wrap,
 )
-from retention_lab.results import Results, Row
+from retention_lab.results import Row
 from retention_lab.texts import note_code, note_text, say
 from retention_lab.texts.lives import OTHER, bounds, level_label, split_label
 from retention_lab.texts.numbers import DASH, number
@@ -57,7 +57,7 @@ class Triangle:
 
 
 def retention_plot(
-    results: Results | Iterable[Row],
+    results: Table,
     spec: Spec,
     segment: str = "cohort",
     term: str | None = None,
@@ -71,25 +71,19 @@ def retention_plot(
     a new pyplot figure is made.
     """
     found = triangle(results, segment, term)
-    axes = ax if ax is not None else new_axes()
-    with theme():
-        key = f"figure.triangle.{found.term}" if found else "figure.triangle.bracket"
-        title = say(language, key, segment=split_label(spec, segment, language))
-        y = titled(axes, title)
-        if found is None:
-            y = nothing(axes, y, language)
-        else:
-            sizes = sizes_of(results, segment) | sizes_of(results, None)
-            y = _grid(axes, y, found, spec, segment, sizes, language)
-        axes.set_ylim(y + 0.1, 0)
-    return axes if ax is not None else fit(axes)
+    key = f"figure.triangle.{found.term}" if found else "figure.triangle.bracket"
+    title = say(language, key, segment=split_label(spec, segment, language))
+    if found is None:
+        return sheet(ax, title, language, None)
+    cells, sizes = found, sizes_of(results, segment) | sizes_of(results, None)
+    return sheet(
+        ax, title, language, lambda axes, y: _grid(axes, y, cells, spec, segment, sizes, language)
+    )
 
 
-def triangle(
-    results: Results | Iterable[Row], segment: str, term: str | None = None
-) -> Triangle | None:
+def triangle(results: Table, segment: str, term: str | None = None) -> Triangle | None:
     """The cells of one triangle; None where there are none."""
-    every = results.rows if isinstance(results, Results) else tuple(results)
+    every = rows_of(results)
     rows = survival_rows(every, "retention", segment)
     terms = {r.term for r in rows}
     wanted = term or next((t for t in TERMS if t in terms), None)

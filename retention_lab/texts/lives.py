@@ -56,11 +56,13 @@ def kind(spec: Spec) -> str:
 
 def deed(spec: Spec, language: str) -> str:
     """What happened to a customer, in the past: ``came back``, ``left``, or ``had “Refunds”``."""
-    if is_loss(spec):
-        return say(language, "lives.left")
-    if is_comeback(spec):
-        return say(language, "lives.came_back")
-    return say(language, "lives.had", event=metric_label(spec, event_of(spec), language))
+    return _by_meaning(spec, language, back="came_back", left="left", had="had")
+
+
+def _by_meaning(spec: Spec, language: str, *, back: str, left: str, had: str) -> str:
+    """The text of one of three keys, as the event means coming back, leaving, or another deed."""
+    key = {"": back, "_left": left, "_had": had}[kind(spec)]
+    return say(language, f"lives.{key}", event=metric_label(spec, event_of(spec), language))
 
 
 def deed_first(spec: Spec, language: str) -> str:
@@ -82,20 +84,12 @@ def rivals_text(spec: Spec, language: str) -> str:
 
 def undone(spec: Spec, language: str) -> str:
     """What a customer who still waits is without: ``coming back``, ``leaving``, ``“Refunds”``."""
-    if is_loss(spec):
-        return say(language, "lives.leaving")
-    if is_comeback(spec):
-        return say(language, "lives.coming_back")
-    return say(language, "lives.having", event=metric_label(spec, event_of(spec), language))
+    return _by_meaning(spec, language, back="coming_back", left="leaving", had="having")
 
 
 def waiting(spec: Spec, language: str) -> str:
     """What customers without the event so far are: ``still waiting``, or ``still there``."""
-    if is_loss(spec):
-        return say(language, "lives.staying")
-    if is_comeback(spec):
-        return say(language, "lives.waiting")
-    return say(language, "lives.waiting_had", event=metric_label(spec, event_of(spec), language))
+    return _by_meaning(spec, language, back="waiting", left="staying", had="waiting_had")
 
 
 def cause_label(spec: Spec, cause: str | None, language: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from retention_lab.twin.files import chosen_seed, write_tables
 from retention_lab.twin.warehouses import WAREHOUSES, Warehouses
 
 Floats = npt.NDArray[np.float64]
@@ -62,18 +61,7 @@ class Panels:
 
     def write(self, folder: str | Path) -> Path:
         """Write one Parquet file a table and ``truth.json`` into `folder`, and return it."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, table in self.tables.items():
-            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-        content = {
-            "scenario": dataclasses.asdict(self.scenario),
-            "seed": self.seed,
-            **self.truth(),
-        }
-        text = json.dumps(content, indent=1, default=str)
-        (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
-        return folder
+        return write_tables(folder, self.tables, self.scenario, self.seed, self.truth())
 
 
 def simulate_rollout(scenario: Warehouses = WAREHOUSES, seed: int | None = None) -> Panels:
@@ -81,9 +69,7 @@ def simulate_rollout(scenario: Warehouses = WAREHOUSES, seed: int | None = None)
 
     Raises ValueError for a seed below 0.
     """
-    seed = scenario.seed if seed is None else seed
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or more")
+    seed = chosen_seed(scenario.seed, seed)
     s, rng = scenario, np.random.default_rng(seed)
     places = [o for o in s.openings for _ in o.markets]
     names = [m for o in s.openings for m in o.markets]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from retention_lab.twin import draw
 from retention_lab.twin.factorial import effects_of
+from retention_lab.twin.files import chosen_seed, write_tables
 from retention_lab.twin.incentive import incentive_of
 from retention_lab.twin.model import WINDOW
 from retention_lab.twin.scenario import COMEBACK_COUPON, Scenario
@@ -54,22 +53,11 @@ class Shop:
 
     def write(self, folder: str | Path) -> Path:
         """Write one Parquet file a table and ``truth.json`` into `folder`, and return it."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, table in self.tables.items():
-            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-        content = {
-            "scenario": dataclasses.asdict(self.scenario),
-            "seed": self.seed,
-            "within_days": WINDOW,
-            **self.truth.as_dict(),
-        }
+        truth: dict[str, Any] = {"within_days": WINDOW, **self.truth.as_dict()}
         if self.scenario.factors:
-            content["factors"] = effects_of(self.scenario)
-        content |= incentive_of(self.scenario)
-        text = json.dumps(content, indent=1, default=str)
-        (folder / "truth.json").write_text(text + "\n", encoding="utf-8")
-        return folder
+            truth["factors"] = effects_of(self.scenario)
+        truth |= incentive_of(self.scenario)
+        return write_tables(folder, self.tables, self.scenario, self.seed, truth)
 
 
 def simulate(scenario: Scenario = COMEBACK_COUPON, seed: int | None = None) -> Shop:
@@ -77,9 +65,7 @@ def simulate(scenario: Scenario = COMEBACK_COUPON, seed: int | None = None) -> S
 
     Raises ValueError for a seed below 0.
     """
-    seed = scenario.seed if seed is None else seed
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or more")
+    seed = chosen_seed(scenario.seed, seed)
     streams = draw.Streams(seed)
     c = draw.draw_customers(scenario, streams)
     history = draw.draw_history(scenario, streams, c)

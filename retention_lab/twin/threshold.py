@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from retention_lab.twin.files import chosen_seed, write_tables
 from retention_lab.twin.limits import FREE_SHIPPING, Limit
 
 Floats = npt.NDArray[np.float64]
@@ -39,17 +38,7 @@ class Baskets:
 
     def write(self, folder: str | Path) -> Path:
         """Write one Parquet file a table and ``truth.json`` into `folder`, and return it."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, table in self.tables.items():
-            pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
-        content = {
-            "scenario": dataclasses.asdict(self.scenario),
-            "seed": self.seed,
-            **self.truth(),
-        }
-        (folder / "truth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return folder
+        return write_tables(folder, self.tables, self.scenario, self.seed, self.truth())
 
 
 def truth_of_limit(s: Limit) -> dict[str, Any]:
@@ -72,9 +61,7 @@ def simulate_limit(scenario: Limit = FREE_SHIPPING, seed: int | None = None) -> 
     Raises ValueError for a seed below 0.
     """
     s = scenario
-    seed = s.seed if seed is None else seed
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or more")
+    seed = chosen_seed(s.seed, seed)
     rng = np.random.default_rng(seed)
     n = s.baskets
     wanted = np.maximum(np.round(rng.gamma(s.shape, s.mean / s.shape, n), 2), 0.01)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
-from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
+from figures.drawing import (
+    Plot,
+    drawn,
+    given_axes_are_returned_and_a_figure_is_made_without,
+    same_svg_everywhere,
+    spec_of,
+    words,
+)
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from run.every_row import rich
 from run.sample import coupon, email, harm, mismatch
-from run.sample_rows import Case
 
-from retention_lab.experiment.load import parse, validate
-from retention_lab.experiment.spec import Spec
 from retention_lab.figures import (
     arms_plot,
     daily_plot,
@@ -35,18 +36,6 @@ from retention_lab.figures.svg import standalone, svg_text
 from retention_lab.results import Results, Row
 
 PLOTS = (effect_plot, segment_plot, arms_plot, split_plot, path_plot, daily_plot, novelty_plot)
-
-
-def spec_of(case: Case) -> Spec:
-    return validate(*parse(case.spec))
-
-
-def drawn(plot: Callable[..., Axes], case: Case, **wanted: Any) -> Axes:
-    return plot(case.results, spec_of(case), ax=blank_axes(), **wanted)
-
-
-def words(ax: Axes) -> list[str]:
-    return [t.get_text() for t in ax.texts]
 
 
 def verticals(ax: Axes) -> set[float]:
@@ -67,27 +56,10 @@ def faces(ax: Axes) -> set[str]:
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_given_axes_are_drawn_into_and_returned(plot: Callable[..., Axes]) -> None:
-    ax, case = blank_axes(), email()
-    assert plot(case.results, spec_of(case), ax=ax) is ax
-    assert ax.texts
-
-
-@pytest.mark.parametrize("plot", PLOTS)
-def test_without_axes_a_pyplot_figure_is_made(plot: Callable[..., Axes]) -> None:
-    plt.close("all")
-    ax = plot(email().results.rows, spec_of(email()))
-    assert plt.get_fignums() == [ax.get_figure(root=True).number]
-    plt.close("all")
-
-
-@pytest.mark.parametrize("plot", PLOTS)
-def test_plots_change_nothing_but_the_axes(plot: Callable[..., Axes]) -> None:
-    case, before = email(), dict(mpl.rcParams)
-    drawn(plot, case)
-    assert case.results == email().results
-    assert dict(mpl.rcParams) == before
-    assert plt.get_fignums() == []
+def test_plots_change_nothing_but_the_axes(plot: Plot) -> None:
+    case = rich()
+    given_axes_are_returned_and_a_figure_is_made_without(plot, case)
+    assert case.results == rich().results
 
 
 def test_every_arm_is_labelled_with_its_effect() -> None:
@@ -194,12 +166,9 @@ def test_hidden_arms_are_not_drawn_as_empty() -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("plot", PLOTS)
 def test_an_svg_is_the_same_every_time_and_on_every_machine(
-    plot: Callable[..., Axes], language: str, monkeypatch: pytest.MonkeyPatch
+    plot: Plot, language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = svg_text(drawn(plot, coupon(), language=language))
-    assert svg_text(drawn(plot, coupon(), language=language)) == first
-    monkeypatch.setattr(style, "families", lambda: ("DejaVu Sans",))
-    assert svg_text(drawn(plot, coupon(), language=language)) == first
+    first = same_svg_everywhere(lambda: drawn(plot, coupon(), language=language), monkeypatch)
     assert "DejaVu" not in first
     assert "date" not in first
     assert "<metadata" not in first
@@ -305,10 +274,10 @@ def test_a_path_marks_the_day_on_which_the_band_left_no_difference() -> None:
     assert clear is not None
     assert clear.at == "2026-01-02"
     assert first_clear(rows["free"]) is None
-    shown = [w.replace("\u00a0", " ") for w in words(drawn(path_plot, rich()))]
+    shown = words(drawn(path_plot, rich()))
     assert shown.count("clear of no difference from 2 Jan") == 1
     assert {"28 Dec", "8 Jan"} <= set(shown)
-    zh = [w.replace("\u00a0", " ") for w in words(drawn(path_plot, rich(), language="zh"))]
+    zh = words(drawn(path_plot, rich(), language="zh"))
     assert "自 1 月 2 日起排除“无差异”" in zh
 
 

@@ -7,9 +7,15 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
+from figures import drawing
+from figures.drawing import (
+    Plot,
+    given_axes_are_returned_and_a_figure_is_made_without,
+    same_svg_everywhere,
+    spec_of,
+    words,
+)
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
@@ -17,7 +23,6 @@ from run.incentive_sample import alike, doses, ledger_rows, limit, markets, rede
 from run.sample_rows import Case
 
 from retention_lab.experiment.load import parse, validate
-from retention_lab.experiment.spec import Spec
 from retention_lab.figures import (
     balance_plot,
     dose,
@@ -36,10 +41,9 @@ from retention_lab.figures.ledger import ledger_of, waterfall
 from retention_lab.figures.observed import differences
 from retention_lab.figures.plane import Plane, around, usual
 from retention_lab.figures.style import blank_axes
-from retention_lab.figures.svg import svg_text
 from retention_lab.results import Row
 
-PLOTS: dict[Callable[..., Axes], Callable[[], Case]] = {
+PLOTS: dict[Plot, Callable[[], Case]] = {
     ledger_plot: redeemed,
     margin_plot: doses,
     effects_plot: alike,
@@ -53,49 +57,28 @@ PLOTS: dict[Callable[..., Axes], Callable[[], Case]] = {
 }
 
 
-def spec_of(case: Case) -> Spec:
-    return validate(*parse(case.spec))
-
-
-def drawn(plot: Callable[..., Axes], **wanted: Any) -> Axes:
-    case = PLOTS[plot]()
-    return plot(case.results, spec_of(case), ax=blank_axes(), **wanted)
-
-
-def words(ax: Axes) -> list[str]:
-    return [t.get_text().replace("\u00a0", " ") for t in ax.texts]
+def drawn(plot: Plot, **wanted: Any) -> Axes:
+    return drawing.drawn(plot, PLOTS[plot](), **wanted)
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_given_axes_are_drawn_into_and_without_them_a_figure_is_made(
-    plot: Callable[..., Axes],
-) -> None:
-    case = PLOTS[plot]()
-    ax, before = blank_axes(), dict(mpl.rcParams)
-    assert plot(case.results, spec_of(case), ax=ax) is ax
-    assert len(ax.texts) > 3
-    plt.close("all")
-    made = plot(case.results.rows, spec_of(case))
-    assert plt.get_fignums() == [made.get_figure(root=True).number]
-    plt.close("all")
-    assert dict(mpl.rcParams) == before
+def test_plots_change_nothing_but_the_axes(plot: Plot) -> None:
+    given_axes_are_returned_and_a_figure_is_made_without(plot, PLOTS[plot]())
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("plot", PLOTS)
 def test_an_svg_is_the_same_every_time_and_its_text_is_text(
-    plot: Callable[..., Axes], language: str, monkeypatch: pytest.MonkeyPatch
+    plot: Plot, language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = svg_text(drawn(plot, language=language))
-    monkeypatch.setattr(style, "families", lambda: ("DejaVu Sans",))
-    assert svg_text(drawn(plot, language=language)) == first
+    first = same_svg_everywhere(lambda: drawn(plot, language=language), monkeypatch)
     assert len(first) < 120_000
     said = "".join(ET.fromstring(first).itertext())
     assert all(w.strip() in said for w in words(drawn(plot, language=language))[:1])
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_nothing_to_show_is_said(plot: Callable[..., Axes]) -> None:
+def test_nothing_to_show_is_said(plot: Plot) -> None:
     spec = spec_of(PLOTS[plot]())
     for language, text in (("en", "Nothing to show"), ("zh", "没有可显示的内容")):
         assert text in words(plot([], spec, language=language, ax=blank_axes()))

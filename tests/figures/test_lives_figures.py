@@ -6,12 +6,17 @@ import dataclasses
 import itertools
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
+from figures import drawing
+from figures.drawing import (
+    Plot,
+    given_axes_are_returned_and_a_figure_is_made_without,
+    same_svg_everywhere,
+    spec_of,
+    words,
+)
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
@@ -19,8 +24,6 @@ from run.cohort_rows import BASE
 from run.cohort_sample import cohorts, lively, rivals
 from run.sample_rows import Case
 
-from retention_lab.experiment.load import parse, validate
-from retention_lab.experiment.spec import Spec
 from retention_lab.figures import (
     hazard_plot,
     incidence_plot,
@@ -52,21 +55,16 @@ PLOTS = (
 )
 
 
-def spec_of(case: Case) -> Spec:
-    return validate(*parse(case.spec))
+def case_of(plot: Plot) -> Case:
+    return rivals() if plot is incidence_plot else cohorts()
 
 
-def drawn(plot: Callable[..., Axes], case: Case | None = None, **wanted: Any) -> Axes:
-    case = case or (rivals() if plot is incidence_plot else cohorts())
-    return plot(case.results, spec_of(case), ax=blank_axes(), **wanted)
+def drawn(plot: Plot, case: Case | None = None, **wanted: Any) -> Axes:
+    return drawing.drawn(plot, case or case_of(plot), **wanted)
 
 
-def of(rows: list[Row], plot: Callable[..., Axes], **wanted: Any) -> Axes:
+def of(rows: list[Row], plot: Plot, **wanted: Any) -> Axes:
     return plot(rows, spec_of(cohorts()), ax=blank_axes(), **wanted)
-
-
-def words(ax: Axes) -> list[str]:
-    return [t.get_text().replace("\u00a0", " ") for t in ax.texts]
 
 
 def row(estimand: str, estimate: float | None = None, **more: Any) -> Row:
@@ -89,32 +87,21 @@ def polygons(ax: Axes) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_given_axes_are_drawn_into_and_without_them_a_figure_is_made(
-    plot: Callable[..., Axes],
-) -> None:
-    ax, before = blank_axes(), dict(mpl.rcParams)
-    assert plot(cohorts().results, spec_of(cohorts()), ax=ax) is ax
-    assert ax.texts
-    plt.close("all")
-    made = plot(cohorts().results.rows, spec_of(cohorts()))
-    assert plt.get_fignums() == [made.get_figure(root=True).number]
-    plt.close("all")
-    assert dict(mpl.rcParams) == before
+def test_plots_change_nothing_but_the_axes(plot: Plot) -> None:
+    given_axes_are_returned_and_a_figure_is_made_without(plot, case_of(plot))
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("plot", PLOTS)
 def test_an_svg_is_the_same_every_time_and_on_every_machine(
-    plot: Callable[..., Axes], language: str, monkeypatch: pytest.MonkeyPatch
+    plot: Plot, language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = svg_text(drawn(plot, language=language))
-    monkeypatch.setattr(style, "families", lambda: ("DejaVu Sans",))
-    assert svg_text(drawn(plot, language=language)) == first
+    first = same_svg_everywhere(lambda: drawn(plot, language=language), monkeypatch)
     assert len(first) < 80_000
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-def test_nothing_to_show_is_said(plot: Callable[..., Axes]) -> None:
+def test_nothing_to_show_is_said(plot: Plot) -> None:
     assert "Nothing to show" in words(of([], plot))
     assert "没有可显示的内容" in words(of([], plot, language="zh"))
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import os
 import random
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from notebooks.executed import papermill, pictures, place
 
 from retention_lab.results import Results, Verdict
 
-ROOT = Path(__file__).parents[2]
 FILE = """\
 schema: 1
 name: tiny
@@ -52,33 +46,16 @@ def project(tmp_path):
             day += dt.timedelta(1 + int(some.expovariate(1 / (40 if region == "n" else 80))))
     (tmp_path / "orders.csv").write_text("\n".join(orders))
     (tmp_path / "refunds.csv").write_text("\n".join(refunds))
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "tiny.yaml").write_text(FILE, encoding="utf-8")
-    (tmp_path / "notebooks").mkdir()
-    shutil.copy(ROOT / "notebooks" / "cohort_survival.ipynb", tmp_path / "notebooks")
+    place(tmp_path, "cohort_survival", tiny=FILE)
     return tmp_path
 
 
 def test_by_plain_papermill(project):
-    command = [sys.executable, "-m", "papermill", "notebooks/cohort_survival.ipynb", "out.ipynb"]
-    env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "PYTHONWARNINGS")}
-    done = subprocess.run(
-        [*command, "-p", "experiment", "experiments/tiny.yaml"],
-        cwd=project,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (folder,) = (project / "reports" / "tiny").iterdir()
+    folder = papermill(project, "cohort_survival", "tiny")
     names = {p.name for p in folder.iterdir()}
     assert {"results.parquet", "verdict.json", "lifetable.parquet", "repeats.parquet"} <= names
     assert {"report.en.html", "report.zh.html", "models", "activity.parquet"} <= names
     assert Verdict.load(folder).decision == "keep_running"
     rows = Results.load(folder).where(estimand="rmst_difference", segment="region")
     assert rows.one(level="s").estimate > 0 or rows.one(level="n").estimate < 0
-    cells = json.loads((project / "out.ipynb").read_text(encoding="utf-8"))["cells"]
-    shown = [o for c in cells for o in c.get("outputs", [])]
-    assert sum("image/png" in o.get("data", {}) for o in shown) >= 8
-    assert not [o for o in shown if o.get("name") == "stderr"]
+    assert pictures(project / "out.ipynb") >= 8

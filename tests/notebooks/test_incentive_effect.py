@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from notebooks.executed import papermill, pictures, place
 
 import retention_lab as rl
 from retention_lab.errors import PlanError
 from retention_lab.results import Results, Verdict
 from retention_lab.run.parameters import check_notebook
 
-ROOT = Path(__file__).parents[2]
 HEAD = """\
 schema: 1
 name: tiny
@@ -51,9 +46,7 @@ def project(tmp_path):
             f"{('none', 'offer')[i % 2]},{used},{bought},{worth},{keen:.3f},{'ns'[i % 3 > 0]}"
         )
     (tmp_path / "units.csv").write_text("\n".join(rows))
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "notebooks").mkdir()
-    shutil.copy(ROOT / "notebooks" / "incentive_effect.ipynb", tmp_path / "notebooks")
+    place(tmp_path, "incentive_effect")
     return tmp_path
 
 
@@ -65,27 +58,13 @@ def written(project: Path, strategy: str) -> Path:
 
 def test_by_plain_papermill(project):
     written(project, OFFERED)
-    command = [sys.executable, "-m", "papermill", "notebooks/incentive_effect.ipynb", "out.ipynb"]
-    env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "PYTHONWARNINGS")}
-    done = subprocess.run(
-        [*command, "-p", "experiment", "experiments/tiny.yaml"],
-        cwd=project,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (folder,) = (project / "reports" / "tiny").iterdir()
+    folder = papermill(project, "incentive_effect", "tiny")
     names = {p.name for p in folder.iterdir()}
     assert {"results.parquet", "verdict.json", "moments.parquet", "report.zh.html"} <= names
     assert Verdict.load(folder).decision in ("ship", "stop", "keep_running")
     assert Results.load(folder).one(estimand="late", metric="bought").estimate > 0
     assert Results.load(folder).one(estimand="sample_ratio").p_value is not None
-    cells = json.loads((project / "out.ipynb").read_text(encoding="utf-8"))["cells"]
-    shown = [o for c in cells for o in c.get("outputs", [])]
-    assert sum("image/png" in o.get("data", {}) for o in shown) == 4
-    assert not [o for o in shown if o.get("name") == "stderr"]
+    assert pictures(project / "out.ipynb") == 4
 
 
 def test_a_comparison_of_customers_alike_leaves_no_rows_of_customers(project, monkeypatch):
