@@ -145,6 +145,18 @@ def look_at_rows(
     )
 
 
+def different(source: Source, ref: str, column: str, most: int) -> int:
+    """How many values a column has in all rows of `ref`, whatever counts of them.
+
+    Where there may be `most` of them, and that is many, they are looked at in shares, one by one.
+    """
+    count, name = passes(0, most), quoted(column)
+    every = f"select count(distinct {name}) as n from t"
+    shares = [f" where hash(hash({name})) % {count} = {i}" for i in range(count)]
+    wanted = [every + share for share in shares] if count > 1 else [every]
+    return sum(int(source.query(sql, t=ref)[0]["n"]) for sql in wanted)
+
+
 def repeated(spec: Spec, source: Source, ref: str) -> int:
     """How many rows of the table of units stand beside another of the same unit."""
     if not source.repeats(ref, unit_id(spec)):

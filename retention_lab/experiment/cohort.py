@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from retention_lab.data.followed import (
     TableLook,
     UnitsLook,
+    different,
     look_at_cohorts,
     look_at_rows,
     repeated,
@@ -41,7 +42,8 @@ class Cohort:
 
     A code may name its table or column after a stroke: ``rows_without_unit/orders``. `passes` is
     in how many shares of customers the tables are to be reduced. `tables` counts the rows of each
-    table, its customers, and its rows without one, before any condition: ``table_rows/o.parquet``.
+    table, its customers, and its rows without one, before any condition: ``table_rows/o.parquet``;
+    ``table_values/invoice/o.parquet`` how many values an event's number, or a split, has there.
     """
 
     units: int
@@ -76,6 +78,7 @@ class CohortChecker(Findings):
         self.notes: dict[str, int] = {}
         self.tables: dict[str, int] = {}
         self.customers, self.events = 0, 0  # of all tables, the most and the sum
+        self.last: dt.date | None = None  # day of the last event
 
     def run(self) -> Cohort:
         """Look at every table that the section reads; raises PlanError."""
@@ -113,16 +116,9 @@ class CohortChecker(Findings):
             self._one_row_each(table[0])
         if table is not None and not self.survival.first:
             self._look("units" if table[1] is None else "assignments", table[0])
-        last: list[dt.date] = []
         for event in used_events(self.survival):
             look = self._look(event, self.data.events[event].table, self.data.events[event])
-            if look.last is not None:
-                last.append(look.last)
-        assert self.data.as_of is not None
-        if last and (self.data.as_of - max(last)).days > GAP:
-            gap = (self.data.as_of - max(last)).days
-            text = f"nothing happened in the {gap} days before as_of ({self.data.as_of})"
-            self._note("as_of", f"{text}: is it the last complete day of the tables?", ok=False)
+            self.last = max(filter(None, (self.last, look.last)), default=None)
 
     def _one_row_each(self, ref: str) -> None:
         twice = repeated(self.spec, self.source, ref)
@@ -161,6 +157,7 @@ class CohortChecker(Findings):
             f"rows_after_as_of/{name}", look.later,
             f"{name}: {look.later:,} of {rows} after as_of ({self.data.as_of}) are left out",
         )  # fmt: skip
+        self._values(ref, look.rows, events)
         if look.negative:
             text = f"{name}: {counted(look.negative, 'row')} of {ref} with {self.survival.value!r} "
             text += f"below 0 count as {name!r}: are these refunds? data.events.{name}.where can "
@@ -177,6 +174,18 @@ class CohortChecker(Findings):
                 f"{name}: no row of {ref} has an id and a time until {self.data.as_of}"
             )
         return look
+
+    def _values(self, ref: str, rows: int, events: Events | None) -> None:
+        """How many numbers of events, such as invoices, and levels of splits a table holds."""
+        if events is None:
+            return
+        there = self.source.columns(ref)
+        found = {c: MOST_LEVELS for c in self.survival.by if there.get(c) == "text"}
+        found |= {events.id: rows} if events.id is not None else {}
+        for column, most in found.items():
+            code = f"table_values/{column}/{ref}"
+            if code not in self.tables:
+                self.tables[code] = different(self.source, ref, column, most)
 
     def _units(self) -> Cohort:
         count = passes(self.customers, self.events)
@@ -260,6 +269,7 @@ class CohortChecker(Findings):
             text = f"survival.tau: no customer has been followed for {self.survival.tau} by "
             text += f"{self.data.as_of}; the largest tau that can be had is {longest}d"
             self._note("tau", text, ok=False)
+        self._silence(look)
         if not look.some:
             event = self.survival.waits_for
             if not look.shared:
@@ -270,6 +280,26 @@ class CohortChecker(Findings):
             self._note(
                 "no_event", f"nobody has {event!r} after the origin: all are censored", ok=False
             )
+
+    def _silence(self, look: UnitsLook) -> None:
+        """Days without any event before as_of: a fault where customers would be followed in them.
+
+        They count as days on which nobody came back, so an as_of beyond the end of the tables makes
+        customers look lost. A study whose customers had all been followed to the end by the last
+        event has lost nothing.
+        """
+        assert self.data.as_of is not None
+        gap = (self.data.as_of - self.last).days if self.last is not None else 0
+        if gap <= GAP:
+            return
+        text = f"nothing happened in the {gap} days before as_of ({self.data.as_of})"
+        if self.last is not None and (self.last - look.last).days >= self.survival.days:
+            text += "; by then all customers had been followed for "
+            text += f"{self.survival.horizon}, so no curve rests on it"
+            self._note("ended", text)
+            return
+        text += ", in which customers are still followed: is it the last complete day of the "
+        self._note("as_of", f"{text}tables? If they end earlier, say as_of: {self.last}", ok=False)
 
 
 def check_cohorts(

@@ -30,6 +30,7 @@ from retention_lab.survival.views import (
 MILESTONES = (30, 60, 90, 180, 365)
 QUANTILES = (0.25, 0.5, 0.75)
 BINS = 60  # hazards are by day where the horizon is no longer than this many, else by week
+WEEKS = (0, 7, 14, 21)  # begin in each 30 days; the fourth has nine, to end on day 30, 60, 90 ...
 
 KM = "Kaplan-Meier, log-log interval"
 AREA = "area under Kaplan-Meier"
@@ -250,10 +251,10 @@ def _quantile_method(asked: Asked) -> str:
 
 def _hazard(asked: Asked, found: Steps, group: Group) -> Iterator[Row]:
     """Events per customer and day, by day up to a horizon of `BINS`, else by week."""
-    width = 1 if asked.horizon <= BINS else 7
     every = np.arange(asked.start, asked.horizon + 1)
-    begin = every[::width]
-    if len(begin) > 1 and asked.horizon - begin[-1] + 1 < width / 2:
+    weeks = every[(every == asked.start) | np.isin((every - 1) % 30, WEEKS) & (every > 1)]
+    begin = every if asked.horizon <= BINS else weeks
+    if len(begin) > 1 and asked.horizon > BINS and asked.horizon - begin[-1] < 3:
         begin = begin[:-1]  # a rest of a few days belongs to the span before it
     end = np.append(begin[1:] - 1, asked.horizon)
     at_risk = at_risk_on(group.life, every)

@@ -13,6 +13,7 @@ from retention_lab.data.lifetable import LifeTable
 from retention_lab.survival.steps import Floats, grid
 
 NO_EVENTS = "no_events: nobody had the event, so there is nothing to compare"
+NO_WEIGHT = "no_events: every event is at a time with weight 0, so there is nothing to compare"
 ONE_GROUP = "one_group: fewer than two groups were ever at risk when an event happened"
 APART = "not_compared: some groups were never at risk together, so fewer groups are compared"
 
@@ -67,7 +68,10 @@ def logrank(
         observed[here] += o
         expected[here] += e
         variance[np.ix_(here, here)] += v
-    return group_test(labels, observed, expected, variance)
+    test = group_test(labels, observed, expected, variance)
+    if test.note == NO_EVENTS and grid(table).happened(cause).any():
+        return dataclasses.replace(test, note=NO_WEIGHT)
+    return test
 
 
 def weighted(

@@ -21,7 +21,10 @@ CHUNK = 2**20
 
 NO_EVENTS = "no_events: nothing has happened, so there are no rates to compare"
 COLLINEAR = "collinear: {names} cannot be told apart from the others"
-SEPARATED = "separated: a group without any event, so the rate ratio has no largest likelihood"
+SEPARATED = (
+    "separated: a group without any event, or covariates that tell the events from all else, so "
+    "the rate ratio has no largest likelihood"
+)
 SAME_DAY = (
     "same_day: customers with several events on one day, so ties are Breslow's in place of Efron's"
 )

@@ -94,8 +94,9 @@ def test_an_as_of_beyond_the_tables_and_nobody_who_came_back_are_faults_that_a_r
     plan = planned(write, data={"as_of": dt.date(2027, 1, 1)}, orders=rows("aab", [0, 0, 24]))
     assert {c.code: c.text for c in plan.checks if not c.ok} == {
         "as_of": (
-            "nothing happened in the 282 days before as_of (2027-01-01): is it the last complete "
-            "day of the tables?"
+            "nothing happened in the 282 days before as_of (2027-01-01), in which customers are "
+            "still followed: is it the last complete day of the tables? If they end earlier, say "
+            "as_of: 2026-03-25"
         ),
         "no_event": "nobody has 'orders' after the origin: all are censored",
     }

@@ -9,6 +9,7 @@ from cohort_shop import Shop, analysed, study
 from experiment.test_cohort import ORDERS, orders, planned, rows
 
 from retention_lab.experiment.cohort import merged
+from retention_lab.validate import REMARKS
 
 
 def test_rows_without_a_customer_count_for_those_that_meet_the_condition(write):
@@ -31,6 +32,52 @@ def test_rows_without_a_customer_count_for_those_that_meet_the_condition(write):
         "table_rows/orders.parquet": 7,
         "table_customers/orders.parquet": 2,
         "table_without_unit/orders.parquet": 3,
+    }
+
+
+def test_numbers_and_levels_of_a_table_are_counted_before_any_condition(write):
+    """Five invoices in three places, though two invoices and one place have no customer's order."""
+    odd = rows(["a", "a", "a", "b", None, "a", None], [0, 0, 9, 24, 1, 12, 2], size=[1] * 7)
+    odd |= {"bill": ["1", "1", "2", "3", "4", "C5", None], "place": [*"NNNSW", "N", None]}
+    odd |= {"value": [1.0] * 5 + [-1.0, 1.0]}
+    orders, refunds = (ORDERS | {"id": "bill", "where": f"value {way} 0"} for way in "><")
+    data = {"events": {"orders": orders, "refunds": refunds}}
+    refunds["table"] = "orders.parquet"
+    plan = planned(write, {"by": ["place"], "competing": ["refunds"]}, data, orders=odd)
+    found = {k: n for k, n in plan.cohort.tables.items() if k.startswith("table_values/")}
+    assert found == {
+        "table_values/bill/orders.parquet": 5,
+        "table_values/place/orders.parquet": 3,
+    }
+    assert plan.cohort.tables["table_events/orders"] == 3
+
+
+AFTER = dt.date(2026, 6, 30)  # 81 days after the last order below
+
+
+def test_silence_after_the_end_of_a_study_is_a_remark(write):
+    """All have been followed to the end by the last order: nothing rests on the days after it."""
+    late = rows("abab", [0, 3, 9, 40], place=[*"NNNN"], value=[1.0] * 4, size=[1] * 4)
+    plan = planned(write, {"horizon": "37d"}, {"as_of": AFTER}, orders=late)
+    (said,) = [c for c in plan.checks if "nothing happened" in c.text]
+    assert (said.code, said.ok) == ("ended", True)
+    assert said.text == (
+        "nothing happened in the 81 days before as_of (2026-06-30); by then all customers had been "
+        "followed for 37d, so no curve rests on it"
+    )
+    assert said.code in REMARKS
+    assert all(c.ok for c in plan.checks)
+
+
+@pytest.mark.parametrize("horizon", ["38d", "60d"])
+def test_silence_in_which_customers_are_followed_is_a_fault(write, horizon):
+    """Its days would count as days on which nobody came back."""
+    late = rows("abab", [0, 3, 9, 40], place=[*"NNNN"], value=[1.0] * 4, size=[1] * 4)
+    plan = planned(write, {"horizon": horizon}, {"as_of": AFTER}, orders=late)
+    assert {c.code: c.text for c in plan.checks if not c.ok} == {
+        "as_of": "nothing happened in the 81 days before as_of (2026-06-30), in which customers "
+        "are still followed: is it the last complete day of the tables? If they end earlier, say "
+        "as_of: 2026-04-10",
     }
 
 

@@ -78,6 +78,21 @@ def test_ratios_name_the_events_that_censor_and_the_adjusted_p(tmp_path: Path) -
     assert "only end the observation" not in alone["en"]
 
 
+def test_each_of_several_ratios_has_its_p_the_largest_too(tmp_path: Path) -> None:
+    """Holm leaves the largest as it is; its interval is as wide as those of the others."""
+    rows = [row("customers", 900, n=900)]
+    method = "Cox, Efron, Lin-Wei errors; simultaneous interval, 2 comparisons"
+    for level, p, adjusted in (("Germany", 0.005, 0.01), ("Spain", 0.013, 0.013)):
+        ends = {"ci_low": 0.12, "ci_high": 0.66, "method": method}
+        place = {"term": f"market={level}", "p_value": p, "p_adjusted": adjusted}
+        rows.append(row("log_hazard_ratio", 0.39, **ends, **place))
+    text = said_by(rows, tmp_path)["en"].replace("\u00a0", " ")
+    assert text.count("adjusted p = 0.01") == 2
+    assert "adjusted p = 0.013" in text
+    one = [rows[0], dataclasses.replace(rows[2], method="Cox, Efron, Lin-Wei errors")]
+    assert "adjusted p" not in said_by(one, tmp_path / "one")["en"]
+
+
 def test_where_no_group_differs_the_first_screen_says_so_in_one_sentence(tmp_path: Path) -> None:
     rows = [r for r in cohorts().results.rows if r.segment != "promotion"]
     alike = {"ci_low": -2.0, "ci_high": 2.5, "p_value": 0.8, "p_adjusted": 0.9}
@@ -189,3 +204,21 @@ def test_events_of_a_table_and_groups_of_a_split_are_counted(tmp_path: Path) -> 
     assert "Market: 3 groups." in found["en"]
     assert found["en"].count("25,900") == 1
     assert "市场：共 3 个分组" in found["zh"]
+
+
+def test_invoices_and_countries_of_a_table_are_told_with_its_rows(tmp_path: Path) -> None:
+    case = cohorts()
+    named = case.spec.replace("at: ordered_at}", "at: ordered_at, id: bill}")
+    case = dataclasses.replace(case, spec=named)
+    numbers = {"table_rows": 541_909, "table_customers": 4_372}
+    rows = [row("customers", 4_000, n=4_000)]
+    rows += [
+        row("left_out", n, n=n, term=f"{code}/dataset:twin/orders") for code, n in numbers.items()
+    ]
+    for column, n in (("bill", 25_900), ("market", 38)):
+        rows.append(row("left_out", n, n=n, term=f"table_values/{column}/dataset:twin/orders"))
+    found = said_by(rows, tmp_path, case)
+    assert ": 25,900 different values of “bill” in all rows." in found["en"]
+    assert ": 38 different values of “Market” in all rows." in found["en"]
+    assert "：全部行中，“bill”共有 25,900 个不同的值。" in found["zh"]
+    assert [found[language].count("25,900") for language in ("en", "zh")] == [1, 1]

@@ -298,7 +298,7 @@ def test_an_event_on_the_origins_own_day_is_in_the_first_bin(tmp_path):
         ("1-1", 5 * N // 6, pytest.approx(1 / 5)),
     ]
     weekly, _ = run(tmp_path, own, event="next refunds", horizon="90d", name="weekly")
-    assert weekly.where(estimand="hazard", segment=None).rows[0].at == "0-6"
+    assert weekly.where(estimand="hazard", segment=None).rows[0].at == "0-7"
 
 
 def test_a_test_of_means_that_cannot_be_had_by_tau_is_by_the_last_common_day(tmp_path):

@@ -10,7 +10,14 @@ from reference import case, counts_of, made_by_r
 from statsmodels.duration.survfunc import survdiff
 
 from retention_lab.data.lifetable import LifeTable, merge
-from retention_lab.survival.logrank import APART, NO_EVENTS, ONE_GROUP, logrank, weighted
+from retention_lab.survival.logrank import (
+    APART,
+    NO_EVENTS,
+    NO_WEIGHT,
+    ONE_GROUP,
+    logrank,
+    weighted,
+)
 
 R = made_by_r()
 ROWS = R["rows"]
@@ -185,3 +192,13 @@ def test_wrong_arguments_are_refused():
         logrank(table, "g", rho=-1)
     with pytest.raises(KeyError, match="not split by 'h'"):
         logrank(table, "h")
+
+
+def test_events_without_weight_are_not_said_to_be_none():
+    """Before the first event nobody has had one, so gamma > 0 gives that time no weight."""
+    table = LifeTable.of([3, 3, 3, 5], [1, 1, 0, 0], g=np.array(["a", "b", "a", "b"], object))
+    late, none = logrank(table, "g", gamma=1.0), logrank(table.by("g"), "g", rho=1.0)
+    assert (late.chi2, late.note) == (None, NO_WEIGHT)
+    assert none.chi2 is not None
+    nobody = LifeTable.of([3, 5], [0, 0], g=np.array(["a", "b"], object))
+    assert logrank(nobody, "g", gamma=1.0).note == NO_EVENTS

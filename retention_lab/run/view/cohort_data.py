@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from retention_lab.experiment.needs import MISSING_LEVEL
 from retention_lab.figures.groups import (
     MOST,
@@ -30,6 +32,7 @@ WON = ("promotion", "acquired", "customers")  # splits that the first screen tel
 POOLED = "pooled"
 BEYOND = "tau_beyond_follow_up"
 EVENTS = "table_events"
+VALUES = "table_values"
 TABLE = ("table_rows", "table_customers", "table_without_unit")
 MOST_NAMED = 8  # of the groups that count as one
 MOST_GROUPS = 200  # lines of the table of customers
@@ -147,6 +150,7 @@ def _tables(source: Source, tongue: Tongue) -> list[str]:
     """Rows and customers of each table, before the file's conditions, and rows without one."""
     found: dict[str, dict[str, float]] = {}
     events: list[str] = []
+    values: dict[str, str] = {}
     for r in source.results.where(analysis="survival", estimand="left_out").rows:
         code, _, of = (r.term or "").partition("/")
         if code in TABLE:
@@ -154,13 +158,28 @@ def _tables(source: Source, tongue: Tongue) -> list[str]:
         elif code == EVENTS:
             words = {"of": tongue.metric(of), "n": number(r.estimate, 0)}
             events.append(tongue.say("findings.table_events", **words))
+        elif code == VALUES:
+            values[of] = number(r.estimate, 0)
     said = []
     for of, numbers in found.items():
         rows, customers, bare = (number(numbers.get(code, 0.0), 0) for code in TABLE)
         words = {"of": short_name(of, tongue), "rows": rows, "customers": customers, "bare": bare}
         key = "table_bare" if TABLE[2] in numbers else "table"
         said.append(tongue.say(f"findings.{key}", **words))
+        said += _values(source, of, values, tongue)
     return said + events
+
+
+def _values(source: Source, ref: str, values: Mapping[str, str], tongue: Tongue) -> list[str]:
+    """How many different numbers of events, such as invoices, and levels a table has in all."""
+    survival, said = source.spec.survival, []
+    ids = [e.id for e in source.spec.data.events.values() if e.table == ref and e.id is not None]
+    for column in dict.fromkeys((*ids, *(survival.by if survival is not None else ()))):
+        if f"{column}/{ref}" in values:
+            label = split_label(source.spec, column, tongue.language)
+            words = {"of": short_name(ref, tongue), "n": values[f"{column}/{ref}"]}
+            said.append(tongue.say("findings.table_values", column=label, **words))
+    return said
 
 
 def _levels(source: Source, tongue: Tongue) -> list[str]:
@@ -213,7 +232,7 @@ def _left_out(source: Source, tongue: Tongue) -> tuple[str, ...]:
     said = []
     for r in source.results.where(analysis="survival", estimand="left_out").rows:
         code, _, of = (r.term or "").partition("/")
-        if code in (SEVERAL, EVENTS, *TABLE):
+        if code in (SEVERAL, EVENTS, VALUES, *TABLE):
             continue
         key = f"lives.out.{code}"
         words = {"n": number(r.estimate, 0), "of": tongue.metric(of)}

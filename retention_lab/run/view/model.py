@@ -9,6 +9,7 @@ from markupsafe import Markup
 from retention_lab.figures import ratio_plot
 from retention_lab.figures.groups import survival_rows
 from retention_lab.figures.incidence import ratio_rows, times
+from retention_lab.multiplicity import SIMULTANEOUS
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, Table, Value
 from retention_lab.run.view.groups import MOST_SAID, is_clear
@@ -146,7 +147,9 @@ def _numbers(r: Row, source: Source, tongue: Tongue) -> dict[str, str]:
     high = times(r.ci_high) if r.ci_high is not None else tongue.say("no_bound")
     level = f"{100 * (1 - tongue.spec.inference.alpha):.6g}"
     interval = tongue.say("interval_of", level=level, low=low, high=high)
-    adjusted = r.p_adjusted is not None and r.p_adjusted != r.p_value
+    # one of several has its p beside it, the largest too, which Holm leaves as it is
+    several = r.p_adjusted != r.p_value or SIMULTANEOUS in (r.method or "")
+    adjusted = r.p_adjusted is not None and several
     p = tongue.say("lives.and_p", p=tongue.say("adjusted_p", p=p_text(r.p_adjusted)))
     test = _test_of(_tests(source), r.term)
     odd = test is not None and (test.p_value or 0.0) < source.spec.inference.alpha

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 
 Floats = npt.NDArray[np.float64]
 ALMOST = 1e-10  # the share of a column's information that is left when others have explained it
@@ -32,19 +33,22 @@ def redundant(information: Floats, total: Floats, names: Sequence[str]) -> dict[
     """
     found: dict[int, str] = {}
     kept: list[int] = []
+    root = np.zeros((len(information), len(information)))  # of those kept, with diagonal 1
     for i in range(len(information)):
         own = information[i, i]
         if not own > ALMOST * total[i]:
             found[i] = NOT_AT_RISK
             continue
-        if kept:
-            scale = np.sqrt(np.diag(information)[kept])
-            inner = information[np.ix_(kept, kept)] / np.outer(scale, scale)
-            cross = information[kept, i] / scale / np.sqrt(own)
-            share = np.linalg.solve(inner, cross)
-            if not 1.0 - float(cross @ share) > ALMOST:
-                others = [names[j] for j, s in zip(kept, share, strict=True) if abs(s) > 1e-5]
-                found[i] = COLLINEAR.format(", ".join(map(repr, others)))
-                continue
+        k = len(kept)
+        scale = np.sqrt(np.diag(information)[kept])
+        cross = information[kept, i] / scale / np.sqrt(own)
+        row = linalg.solve_triangular(root[:k, :k], cross, lower=True)
+        left = 1.0 - float(row @ row)
+        if not left > ALMOST:
+            share = linalg.solve_triangular(root[:k, :k], row, lower=True, trans="T")
+            others = [names[j] for j, s in zip(kept, share, strict=True) if abs(s) > 1e-5]
+            found[i] = COLLINEAR.format(", ".join(map(repr, others)))
+            continue
+        root[k, :k], root[k, k] = row, np.sqrt(left)
         kept.append(i)
     return found

@@ -136,3 +136,26 @@ def test_wrong_arguments():
     many = SurvivalData.of(np.arange(8000.0), np.ones(8000), np.arange(8000.0)[:, None])
     with pytest.raises(DataError, match="longer periods"):
         person_periods(many)
+
+
+@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize(("middle", "spread"), [(1e3, 1e-3), (2011.0, 1.0), (1.3e9, 1e6)])
+def test_where_a_covariate_has_its_zero_makes_no_difference(link, middle, spread):
+    """Years, times in seconds, amounts around a thousand: far from 0, and yet they differ."""
+    rng = np.random.default_rng(4)
+    z = rng.integers(-5, 6, 400) / 2.0
+    stop = np.minimum(np.ceil(rng.exponential(4.0 * np.exp(-0.8 * z))), 6.0)
+    happened = stop < 6.0
+    near, far = (
+        fit_discrete(person_periods(SurvivalData.of(stop, happened, column[:, None])), link)
+        for column in (z, middle + spread * z)
+    )
+    assert (far.dropped, far.note, far.names) == ({}, None, near.names)
+    assert near.coef[-1] > 0.5
+    np.testing.assert_allclose(far.coef[-1] * spread, near.coef[-1], rtol=1e-7)
+    np.testing.assert_allclose(far.std_error[-1] * spread, near.std_error[-1], rtol=1e-7)
+    np.testing.assert_allclose(far.coef[1:-1], near.coef[1:-1], rtol=1e-6)
+    np.testing.assert_allclose(far.coef[0] + far.coef[-1] * middle, near.coef[0], atol=1e-4)
+    at_middle = np.array([1.0, *[0.0] * (len(near.coef) - 2), middle])
+    error = np.sqrt(at_middle @ far.covariance @ at_middle)
+    assert error == pytest.approx(near.std_error[0], rel=1e-3)
