@@ -50,7 +50,8 @@ class Fit:
     def slope(self, dose: Sequence[float] | Floats, alpha: float = 0.05) -> Floats:
         """Change of the fitted value per unit of the dose, as rows (value, error, low, high)."""
         x = np.asarray(dose, dtype=np.float64)
-        step = 1e-5 * max(float(np.ptp(x)), 1.0)
+        # Of the doses' own size, whatever they are counted in.
+        step = 1e-5 * (float(np.ptp(x)) or float(np.abs(x).max(initial=0.0)) or 1.0)
         return self._read((self.basis(x + step) - self.basis(x - step)) / (2.0 * step), alpha)
 
     def _read(self, x: Floats, alpha: float) -> Floats:

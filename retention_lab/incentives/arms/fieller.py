@@ -67,7 +67,18 @@ def fieller(
     The same set is Anderson and Rubin's for an instrumental variable (see late.py).
     """
     z2 = critical(alpha, df) ** 2
-    return solve(y * y - z2 * var_y, -(x * y - z2 * cov), x * x - z2 * var_x)
+    # In units of their own size, for squares of huge or tiny numbers have no digits.
+    size_x, size_y = _size(x, var_x), _size(y, var_y)
+    x, y = x / size_x, y / size_y
+    var_x, var_y, cov = var_x / size_x / size_x, var_y / size_y / size_y, cov / size_x / size_y
+    found = solve(y * y - z2 * var_y, -(x * y - z2 * cov), x * x - z2 * var_x)
+    return found.mapped(lambda ratio: ratio * size_x / size_y)
+
+
+def _size(value: float, variance: float) -> float:
+    """The power of two next to a number or its error, whichever is larger; dividing is exact."""
+    size = max(abs(value), math.sqrt(max(variance, 0.0)))
+    return math.ldexp(1.0, math.frexp(size)[1]) if 0.0 < size < math.inf else 1.0
 
 
 def solve(a: float, b: float, c: float) -> Region:

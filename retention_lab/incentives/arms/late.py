@@ -8,7 +8,7 @@ import math
 from scipy import special
 
 from retention_lab.incentives.arms.fieller import Region, critical, fieller, tail
-from retention_lab.incentives.arms.means import TOO_FEW, Contrast
+from retention_lab.incentives.arms.means import FLAT, TOO_FEW, Contrast
 
 WEAK = 10.0  # F of the first stage below which an instrument is called weak
 NOBODY = (
@@ -61,14 +61,17 @@ def late(found: Contrast, alpha: float = 0.05) -> Late:
     if found.small or not math.isfinite(vy + vr):
         beta = y / r if r != 0.0 else None
         return Late(r, None, None, beta, None, None, None, TOO_FEW)
+    first_error = math.sqrt(vr) if vr > 0.0 else None
     if r <= 0.0:
-        return Late(r, math.sqrt(vr), None, None, None, None, None, NOBODY)
+        return Late(r, first_error, None, None, None, None, None, NOBODY)
     strength = r * r / vr if vr > 0.0 else None
     beta = y / r
     error = math.sqrt(max(vy - 2.0 * beta * cov + beta * beta * vr, 0.0)) / r
+    if not error > 0.0:
+        return Late(r, first_error, strength, beta, None, None, None, FLAT)
     region = fieller(y, r, vy, vr, cov, alpha, found.df)
     p = 2.0 * tail(-abs(y) / math.sqrt(vy), found.df) if vy > 0.0 else None
-    return Late(r, math.sqrt(vr), strength, beta, error, region, p, _note(found, region, strength))
+    return Late(r, first_error, strength, beta, error, region, p, _note(found, region, strength))
 
 
 def _note(found: Contrast, region: Region, strength: float | None) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from retention_lab.data.moments import Floats
 from retention_lab.incentives.arms.fieller import Region, critical, fieller, tail
-from retention_lab.incentives.arms.means import TOO_FEW, Contrast
+from retention_lab.incentives.arms.means import FLAT, TOO_FEW, Contrast
 
 REVENUE, RETURNS, REDEEMED, BOUGHT = "revenue", "returns", "redeemed", "bought"
 NO_COST = (
@@ -215,6 +215,8 @@ def _ratio(found: Contrast, at: int, said: _Said) -> Line:
         return Line(name, x / y, note=TOO_FEW)
     ratio = x / y
     error = math.sqrt(max(v[i, i] - 2 * ratio * v[i, j] + ratio * ratio * v[j, j], 0.0)) / y
+    if not error > 0.0:
+        return Line(name, ratio, note=FLAT)
     region = fieller(x, y, float(v[i, i]), float(v[j, j]), float(v[i, j]), said.alpha, said.df)
     low, high, note = _ends(region, "unbounded: the control's mean is not clearly above 0")
     return Line(name, ratio, error, low, high, note=note)

@@ -16,6 +16,7 @@ TOO_FEW = (
     f"too_few_units: an arm has fewer than {LEAST_UNITS} units (or {LEAST_CLUSTERS} clusters), too "
     "few for an interval"
 )
+FLAT = "zero_variance: nothing varies in these arms, so there is no error to compare with"
 LEAST = 5  # units for each covariate, and as many more, below which an arm is not adjusted
 
 

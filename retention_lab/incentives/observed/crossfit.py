@@ -18,6 +18,11 @@ from retention_lab.incentives.observed.nuisance import Blocks, Learner
 from retention_lab.incentives.observed.sample import Sample
 from retention_lab.incentives.observed.threads import threads
 
+ONE_FOLD = (
+    "too_few_units: all units of the arm are of one cluster, so that none is left to learn from "
+    "while it is held out"
+)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Crossed:
@@ -142,6 +147,10 @@ def _together(
         for name, n in zip(sample.arms, sizes, strict=True)
         if n < least
     }
+    for i, name in enumerate(sample.arms):
+        held = fold[known & (sample.arm == i)]
+        if folds > 1 and name not in few and np.ptp(held) == 0:
+            few[name] = ONE_FOLD
     large = [i for i, name in enumerate(sample.arms) if name not in few]
     if 0 not in large or len(large) < 2:
         why = few.get(sample.arms[0]) or next(iter(few.values()), "")

@@ -134,6 +134,8 @@ def naive(
     places = np.arange(len(y)) if rows is None else rows
     phi = np.zeros(size)
     means, counts, spread = [], [], 0.0
+    if len(y) and math.isfinite(y[0]):
+        y = y - y[0]  # a difference of sums of huge numbers would lose its digits
     for code, sign in ((one, 1.0), (base, -1.0)):
         mine = arm == code
         n = int(mine.sum())

@@ -21,7 +21,7 @@ def e_value(ratio: float) -> float:
     if not (ratio > 0.0 and math.isfinite(ratio)):
         raise ValueError(f"a risk ratio is a positive number, not {ratio}")
     rr = max(ratio, 1.0 / ratio)
-    return rr + math.sqrt(rr * (rr - 1.0))
+    return rr + math.sqrt(rr) * math.sqrt(rr - 1.0)  # rr * rr may be too large for a number
 
 
 def e_value_of_limit(low: float, high: float) -> float:
@@ -36,13 +36,14 @@ def ratio_of_difference(
 ) -> Floats:
     """Risk ratio that a difference of a number amounts to, and its interval: [ratio, low, high].
 
-    exp(0.91 d), exp(0.91 d -+ 1.78 se(d)) with d the difference over the outcome's `deviation`.
+    exp(0.91 d), exp(0.91 d -+ 1.78 se(d)) with d the difference over the outcome's `deviation`;
+    ratios beyond exp(+-600), which say no more than that nothing explains them, are that.
     Source: VanderWeele and Ding (2017), after Chinn (2000), Statistics in Medicine 19, 3127-3131.
     """
     d, se = difference / deviation, std_error / deviation
     # Their 1.78 is 0.91 times 1.96, rounded; other levels are not in the source.
     half = (1.78 if alpha == 0.05 else 0.91 * float(special.ndtri(1.0 - alpha / 2.0))) * se
-    return np.asarray(np.exp([0.91 * d, 0.91 * d - half, 0.91 * d + half]))
+    return np.asarray(np.exp(np.clip([0.91 * d, 0.91 * d - half, 0.91 * d + half], -600, 600)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

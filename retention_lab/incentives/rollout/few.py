@@ -61,5 +61,5 @@ def error_of(found: Average) -> Error:
     total = sum(v for v, _ in parts)
     if not total > (4 * np.finfo(float).eps * max(1.0, abs(found.estimate))) ** 2:
         return Error(None, 0.0)
-    df = total**2 / sum(v**2 / (n - 1.0) for v, n in parts)
+    df = 1.0 / sum((v / total) ** 2 / (n - 1.0) for v, n in parts)
     return Error(math.sqrt(total), df)

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from retention_lab.incentives.observed.sample import independent
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -78,7 +80,7 @@ def group_time_effects(
     """
     markets, periods = y.shape
     w = np.ones(markets) if weight is None else weight / weight.mean()
-    x = None if covariates is None else np.column_stack([np.ones(markets), covariates])
+    x = None if covariates is None else _design(covariates)
     found: list[tuple[int, int, _Pair]] = []
     missing: list[tuple[int, int, str]] = []
     for g in np.unique(adopted[np.isfinite(adopted)]).astype(int):
@@ -105,6 +107,17 @@ def group_time_effects(
         n_controls=np.array([p.n_controls for *_, p in found], np.int64),
         missing=tuple(missing),
     )
+
+
+def _design(covariates: Floats) -> Floats:
+    """A constant and the covariates (M, k), without those that are constant or follow from others.
+
+    With mean 0 and deviation 1, which changes no effect: a date in microseconds, far from 0, would
+    look like a constant otherwise.
+    """
+    kept, _ = independent(covariates)
+    x = covariates[:, kept] - covariates[:, kept].mean(axis=0)
+    return np.column_stack([np.ones(len(x)), x / x.std(axis=0)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -14,12 +14,13 @@ from retention_lab.experiment.plan import Plan
 from retention_lab.incentives.arms import dose as response
 from retention_lab.incentives.arms.contrasts import hidden
 from retention_lab.incentives.arms.fieller import critical
-from retention_lab.incentives.arms.means import LEAST_UNITS, TOO_FEW, Means, means_of
+from retention_lab.incentives.arms.means import FLAT, LEAST_UNITS, TOO_FEW, Means, means_of
 from retention_lab.incentives.strategies import randomised
 from retention_lab.results import Row
 
 POINTS = 21  # of a curve that is drawn
 MISFIT = 0.001  # p-value below which the means are said not to lie on a curve
+NONE = 1e-7  # of the largest error of a mean: an error below it is rounding
 KNOTS = 6  # of the spline, at most
 CURVES = {"linear": 2, "spline": 4}  # by name, the fewest doses that it takes
 FEW_DOSES = "few_doses: a curve needs {least} doses or more"
@@ -78,17 +79,18 @@ def _response(
             continue
         value = None if m is None or not m.n else float(m.mean[0])
         error = float(np.sqrt(m.covariance[0, 0])) if m is not None and arm in kept else None
+        error = error or None  # where all have one value there is none
         yield Row(
             **same, estimand="dose_mean", arm=arm, at=_text(dose[arm]), estimate=value,
             std_error=error,
             ci_low=None if error is None or value is None else value - z * error,
             ci_high=None if error is None or value is None else value + z * error,
             n=0 if m is None else m.n, method="mean",
-            note=None if arm in kept else TOO_FEW,
+            note=TOO_FEW if arm not in kept else FLAT if error is None else None,
         )  # fmt: skip
     cells = _cells([dose[a] for a in kept], list(kept.values()), np.ones(1))
     yield from _curves(plan, same, cells)
-    if len(kept) >= 2:
+    if len(np.unique(cells.dose)) >= 2:
         yield from _monotone(plan, same, cells)
 
 
@@ -124,6 +126,7 @@ def _curves(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterator
         alpha = plan.spec.inference.alpha
         grid = np.linspace(values[0], values[-1], POINTS)
         poor = response.lack_of_fit(cells, basis)
+        rounding = NONE * float(np.sqrt(cells.spread / cells.n / (cells.n - 1.0)).max())
         note = OFF_CURVE if poor is not None and poor < MISFIT else None
         for estimand, at, table in (
             ("dose_response", grid, fit.at(grid, alpha)),
@@ -133,29 +136,39 @@ def _curves(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterator
             for x, (value, error, low, high) in zip(at, table, strict=True):
                 if estimand == "dose_effect" and x == base:
                     continue
+                sure = error > rounding
+                tested = sure and estimand != "dose_response"
                 yield Row(
                     **same, estimand=estimand, term=name, at=_text(x), estimate=float(value),
-                    std_error=float(error), ci_low=float(low), ci_high=float(high),
-                    p_value=_p(value, error) if estimand != "dose_response" else None,
-                    n=int(cells.n.sum()), method=f"least squares, {name}, HC2 errors", note=note,
+                    std_error=float(error) if sure else None, ci_low=float(low) if sure else None,
+                    ci_high=float(high) if sure else None,
+                    p_value=_p(value, error) if tested else None, n=int(cells.n.sum()),
+                    method=f"least squares, {name}, HC2 errors", note=note if sure else FLAT,
                 )  # fmt: skip
 
 
 def _monotone(plan: Plan, same: dict[str, Any], cells: response.Cells) -> Iterator[Row]:
-    """The response made monotone, in the direction in which it moves as a whole."""
-    order = np.argsort(cells.dose)
-    n, mean = cells.n[order], cells.mean[order]
-    variance = cells.spread[order] / n / (n - 1)
+    """The response made monotone, in the direction in which it moves as a whole.
+
+    Arms with the same dose count as one: a dose has one value.
+    """
+    doses, place = np.unique(cells.dose, return_inverse=True)
+    n = np.asarray(np.bincount(place, cells.n), dtype=np.float64)
+    mean = np.bincount(place, cells.n * cells.mean) / n
+    variance = np.bincount(place, cells.n * cells.spread / (cells.n - 1)) / n**2
     rising = bool(np.polyfit(cells.dose, cells.mean, 1, w=np.sqrt(cells.n))[0] >= 0)
     fitted = response.isotonic(n, mean, rising)
     band = response.isotonic_band(mean, variance, rising, plan.spec.inference.alpha)
-    for i, (x, value) in enumerate(zip(cells.dose[order], fitted, strict=True)):
+    flat = not variance.any()
+    why = FLAT if flat else NOT_MONOTONE if band is None else None
+    band = None if flat else band
+    for i, (x, value) in enumerate(zip(doses, fitted, strict=True)):
         yield Row(
             **same, estimand="dose_response", term="isotonic", at=_text(x), estimate=float(value),
             ci_low=None if band is None else float(min(band[0][i], value)),
             ci_high=None if band is None else float(max(band[1][i], value)), n=int(n.sum()),
             method="isotonic regression, all intervals hold together if the response is monotone",
-            note=NOT_MONOTONE if band is None else None,
+            note=why,
         )  # fmt: skip
 
 
@@ -187,8 +200,10 @@ def _profit(plan: Plan, whole: Moments, arms: list[str]) -> Iterator[Row]:
         contacts.append(contact)
         yield Row(
             **same, estimand="profit_at_dose", arm=arm, at=_text(said.dose[arm]),
-            estimate=estimate, std_error=error, ci_low=estimate - z * error,
-            ci_high=estimate + z * error, n=m.n, method="margin less cost a customer",
+            estimate=estimate, std_error=error or None,
+            ci_low=estimate - z * error if error else None,
+            ci_high=estimate + z * error if error else None, n=m.n,
+            method="margin less cost a customer", note=None if error else FLAT,
         )  # fmt: skip
     values = np.unique(doses)
     if len(values) < 3:

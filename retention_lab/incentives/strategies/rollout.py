@@ -11,6 +11,7 @@ import numpy as np
 from retention_lab.data.evidence import Evidence
 from retention_lab.data.panel import Panel
 from retention_lab.experiment.plan import Plan
+from retention_lab.incentives.observed.sample import independent
 from retention_lab.incentives.rollout.aggregate import Average, Averager, Averages
 from retention_lab.incentives.rollout.few import Error, error_of
 from retention_lab.incentives.rollout.pretrend import trend_test
@@ -28,6 +29,9 @@ ONE = "one_market: one market stands alone on a side; it has no error of its own
 FLAT = "zero_variance: all markets changed alike: there is no error to compare with"
 NOTHING = "no_control: no market began while others had not; there is no effect to be had"
 FEW_TEXT = "few_markets: fewer than {} markets began, or did not; read the effect with care"
+DROPPED = (
+    "dropped_covariates: covariates that are constant, or follow from the others, are left out"
+)
 LATER = (
     "some_periods: periods in which every market had begun are left out; nothing is left to "
     "compare them with"
@@ -86,7 +90,9 @@ class _Metric:
         made = Averager(cells, panel.adopted, self.weight)
         lost = any(t >= g and w == NO_CONTROL for g, t, w in cells.missing)
         simple, dynamic = made.simple().overall, made.dynamic()
-        yield self._effect("average_effect", simple, LATER if lost else None)
+        dropped = x is not None and bool(independent(x)[1])
+        doubt = LATER if lost else DROPPED if dropped else None
+        yield self._effect("average_effect", simple, doubt)
         if panel.weight.size and len(panel.markets) <= MOST_WILD:
             yield self._wild(simple)
         for term, found in (

@@ -136,9 +136,9 @@ class _Asked:
                     term=term,
                     at=_plain(self.cutoff + b.u),
                     estimate=b.mean,
-                    std_error=b.error,
-                    ci_low=b.mean - half,
-                    ci_high=b.mean + half,
+                    std_error=b.error or None,
+                    ci_low=b.mean - half if half else None,
+                    ci_high=b.mean + half if half else None,
                     n=b.n,
                     method="quantile-spaced bins",
                 )

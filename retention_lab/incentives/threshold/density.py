@@ -164,6 +164,8 @@ def _pilots(mean: float, sd: float, n: int) -> tuple[float, float]:
     p = ORDER
     # Constants of the kernel for p = 2, from integrals over the normal density.
     for_curve, for_density = 3430865.4551236177795, 548.57142857155463389
+    if not sd > 0.0:
+        raise ValueError("the running variable does not vary")
     z = mean / sd
 
     def reference(order: int) -> float:

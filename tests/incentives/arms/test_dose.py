@@ -219,3 +219,13 @@ def test_means_off_a_curve_are_noticed_as_often_as_chance_says():
     jump = 1 + 0.1 * dose + (dose > 0)
     assert lack_of_fit(Cells(dose, n * 100, jump, n * 100), linear) < 1e-6
     assert lack_of_fit(Cells(dose, n, jump, n), spline(dose)) is None
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-4, 1e6])
+def test_slopes_of_doses_in_any_unit(unit):
+    """Of a share, or of a currency with many zeros, as of dollars."""
+    dose, y, _ = rows()
+    knots = np.array([0.0, 5.0, 10.0, 20.0])
+    plain = fit(cells_of(dose, y), spline(knots)).slope(knots)
+    scaled = fit(cells_of(dose * unit, y), spline(knots * unit)).slope(knots * unit)
+    np.testing.assert_allclose(scaled[:, :2] * unit, plain[:, :2], rtol=1e-6)

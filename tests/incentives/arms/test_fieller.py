@@ -46,3 +46,13 @@ def test_one_sided_sets_and_numbers_that_are_none():
     assert solve(0.0, -1.0, -4.0) == Region("interval", low=-2.0)
     assert solve(0.0, 0.0, 1.0).shape == "nothing"
     assert solve(math.nan, 1.0, 1.0).shape == "everything"
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-9, 1e150])
+def test_the_set_knows_no_units(size):
+    for y in (2.0, 0.1):
+        plain = fieller(3.0, y, 0.01, 0.01, 0.002)
+        above = fieller(3.0 * size, y, 0.1 * size * 0.1 * size, 0.01, 0.002 * size)
+        assert above.shape == plain.shape
+        ends = (above.low / size, above.high / size)
+        assert ends == pytest.approx((plain.low, plain.high), rel=1e-6)

@@ -129,3 +129,16 @@ def simulate(runs, n, uptake, effect, seed):
 def test_the_set_covers_also_where_the_offer_is_weak(uptake):
     held, _ = simulate(600, 300, uptake, 1.5, seed=5)
     assert abs(held - 0.95) < 3.5 * np.sqrt(0.95 * 0.05 / 600)
+
+
+def test_what_does_not_vary_has_no_interval():
+    """Nobody bought, or whether one bought is whether one redeemed: no error, and none is made."""
+    r = rows()
+    for y, value in ((np.zeros(3000), 0.0), (r["d"], 1.0)):
+        found = late(found_of({**r, "y": y}))
+        assert found.estimate == pytest.approx(value)
+        assert (found.std_error, found.region, found.p_value) == (None, None, None)
+        assert found.note.startswith("zero_variance")
+    everybody = late(found_of(rows(uptake=1.0)))
+    assert (everybody.first_stage, everybody.first_stage_error) == (1.0, None)
+    assert everybody.std_error is not None

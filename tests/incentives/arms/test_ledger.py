@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 
 import numpy as np
 import pytest
 from arm_rows import moments_of
+from records import records
 
 from retention_lab.incentives.arms import ledger as book
 from retention_lab.incentives.arms.ledger import Terms, ledger
@@ -58,8 +58,7 @@ def test_hillstroms_ledger_is_the_closed_form(golden, arm, margin, cost):
 
 
 def test_hillstroms_ledger_from_its_rows(hillstrom, golden):
-    with hillstrom.open() as file:
-        rows = [r for r in csv.DictReader(file) if r["treatment"] != "Womens E-Mail"]
+    rows = [r for r in records(hillstrom) if r["treatment"] != "Womens E-Mail"]
     m = moments_of(
         {"arm": [r["treatment"] for r in rows]}, {"revenue": [float(r["spend"]) for r in rows]}
     )
@@ -267,3 +266,10 @@ def test_revenue_of_a_handful_of_customers_is_said_to_be_one():
         made = lines((book.REVENUE,), found, Terms(0.3, contact=0.1))
         for name in ("incremental_profit", "margin_per_dollar", "incremental_revenue"):
             assert (made[name].note or "").startswith("few_buyers") == said, name
+
+
+def test_a_ratio_of_constants_has_no_interval():
+    same = of_moments([[5.0], [4.0]], [[0.0], [0.0]], (400, 400))
+    ratio = lines((book.REVENUE,), same, Terms(0.3, contact=0.1))["revenue_ratio"]
+    assert (ratio.estimate, ratio.std_error, ratio.low) == (1.25, None, None)
+    assert ratio.note.startswith("zero_variance")

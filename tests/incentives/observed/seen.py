@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
+from records import records
 
 from retention_lab.incentives.observed.sample import Sample, make_sample
 
@@ -57,8 +57,7 @@ def lalonde(control: str) -> Sample:
 
 def emails(path: Path, *arms: str) -> Sample:
     """Hillstrom's e-mail experiment; these arms against no e-mail."""
-    with path.open(newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["treatment"] in (*arms, "No E-Mail")]
+    rows = [r for r in records(path) if r["treatment"] in (*arms, "No E-Mail")]
     numbers = {
         c: np.array([float(r[c]) for r in rows])
         for c in ("recency", "history", "mens", "womens", "newbie")

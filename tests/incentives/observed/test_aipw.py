@@ -320,3 +320,10 @@ def test_three_arms_recover_their_effects():
         found = effect(average_effect(c, k))
         assert abs(found.estimate - k) < 4 * found.std_error
         assert found.std_error < 0.06
+
+
+def test_the_plain_difference_of_huge_numbers_keeps_its_digits():
+    rng = np.random.default_rng(3)
+    arm, y = rng.integers(0, 2, 1001), rng.integers(0, 50, 1001) / 8.0
+    plain, far = naive(arm, y, 1, 0), naive(arm, y + 1e12, 1, 0)
+    assert far.theta == pytest.approx(plain.theta, rel=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import numpy as np
@@ -85,3 +86,15 @@ def test_learners_are_held_to_their_threads():
 
 def test_what_others_run_is_counted():
     assert of_threads._others() >= 0
+
+
+def test_an_arm_of_one_cluster_is_told():
+    """Nothing is left to learn its chances from; that is no lack of customers alike."""
+    s, at = sample_of(made(600)), np.arange(600)
+    for clusters, good in ((1, False), (2, True)):
+        shop = np.where(s.arm == 1, at % clusters, clusters + at % 9)
+        found = cross_fit(dataclasses.replace(s, cluster=shop), Linear(), 5).crossed["y"]
+        assert (found.doubt is None) is good
+    one = dataclasses.replace(s, cluster=np.where(s.arm == 1, 0, 1 + at % 9))
+    doubt = cross_fit(one, Linear(), 5).crossed["y"].doubt
+    assert doubt.startswith("too_few_units: all units of the arm are of one cluster")

@@ -155,3 +155,13 @@ def test_the_contour_is_a_grid():
     assert by_outcome == sorted(by_outcome, reverse=True)
     with pytest.raises(ValueError, match="between 0 and 1"):
         shifted(DARFUR, 1.0, 0.5)
+
+
+def test_effects_of_any_size_have_an_e_value():
+    """A standardised difference of 1,000, as of an outcome that is the arm itself, has no ratio."""
+    for difference in (1000.0, -1000.0):
+        ratio = ratio_of_difference(difference, 1.0, 1.0)
+        assert np.isfinite(ratio).all()
+        assert (ratio > 0).all()
+        assert np.isfinite([e_value(r) for r in ratio]).all()
+    assert e_value(1e160) == pytest.approx(2e160)

@@ -190,3 +190,32 @@ def test_one_market_has_no_error():
     assert simple.estimate == pytest.approx(
         (y[0, 4:] - y[0, 3]).mean() - (y[1:, 4:] - y[1:, 3:4]).mean()
     )
+
+
+def test_covariates_that_say_nothing_new_change_nothing():
+    """A constant, a copy in other units, a date in microseconds: as with the covariate alone."""
+    y, adopted = panel()
+    x = np.random.default_rng(4).normal(size=len(y))
+    alone = group_time_effects(y, adopted, None, x[:, None])
+    assert len(alone.att)
+    for more in (
+        np.column_stack([np.full(len(y), 3.0), x]),
+        np.column_stack([x, 1.8 * x + 32]),
+        (1.6e15 + 1e12 * x)[:, None],
+    ):
+        found = group_time_effects(y, adopted, None, more)
+        assert found.att == pytest.approx(alone.att, rel=1e-9)
+        assert found.influence == pytest.approx(alone.influence, rel=1e-7, abs=1e-9)
+    nothing = group_time_effects(y, adopted, None, np.ones((len(y), 1)))
+    assert nothing.att == pytest.approx(group_time_effects(y, adopted).att, rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e150, 1e-9])
+def test_degrees_of_freedom_know_no_units(scale):
+    y, adopted = panel()
+    found, scaled = (
+        error_of(Averager(group_time_effects(v, adopted), adopted).simple().overall)
+        for v in (y, y * scale)
+    )
+    assert scaled.df == pytest.approx(found.df)
+    assert scaled.std_error == pytest.approx(found.std_error * scale)

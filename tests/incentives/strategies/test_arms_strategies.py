@@ -225,3 +225,38 @@ def test_a_metric_without_a_result_says_why_and_stops_nothing(write):
     assert row.note.startswith("not_finite")
     assert results.where(estimand="late", metric="bought").rows[0].estimate is not None
     assert results.where(estimand="incremental_profit").rows[0].note.startswith("not_finite")
+
+
+def test_doses_at_which_nothing_varies_have_no_interval(write):
+    """Nobody bought without an offer: that is no proof that nobody ever would."""
+    d = shop(arms=("none", "c5", "c10", "c20", "c40"))
+    d["bought"] = np.where(d["arm"] == "none", 0.0, d["bought"])
+    said = {"strategy": "dose", "dose": {"none": 0, "c5": 5, "c10": 10, "c20": 20, "c40": 40},
+            "outcomes": ["bought"]}  # fmt: skip
+    _, results = asked(write, d, said)
+    for row in (
+        results.one(estimand="dose_mean", at="0", metric="bought"),
+        results.one(estimand="dose_response", at="0", metric="bought", term="spline"),
+    ):
+        assert row.estimate == pytest.approx(0.0, abs=1e-9)
+        assert (row.std_error, row.ci_low, row.ci_high) == (None, None, None)
+        assert row.note.startswith("zero_variance")
+    assert results.one(estimand="dose_mean", at="5", metric="bought").ci_low > 0.0
+
+
+def test_arms_with_the_same_dose_are_one_point_of_a_monotone_response(write):
+    """Pooled, as scikit-learn has it with the rows themselves."""
+    from sklearn.isotonic import IsotonicRegression
+
+    d = shop(arms=("none", "c5", "c6", "c20"))
+    d["bought"] = np.where(
+        d["arm"] == "c6", np.maximum(d["bought"], d["redeemed"] + (d["id"] % 9 < 1)), d["bought"]
+    ).clip(0, 1)
+    dose = {"none": 0, "c5": 5, "c6": 5, "c20": 20}
+    said = {"strategy": "dose", "dose": dose, "outcomes": ["bought"]}
+    _, results = asked(write, d, said)
+    rows = results.where(estimand="dose_response", term="isotonic", metric="bought").rows
+    assert [r.at for r in rows] == ["0", "5", "20"]
+    x = [dose[a] for a in d["arm"]]
+    fitted = IsotonicRegression().fit(x, d["bought"]).predict([0, 5, 20])
+    assert [r.estimate for r in rows] == pytest.approx(fitted, rel=1e-9)

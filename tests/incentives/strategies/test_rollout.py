@@ -281,3 +281,13 @@ def test_a_file_without_arms_is_sound():
     said = {"schema": 1, "name": "a", "title": "A", "data": {"units": "p.csv"},
             "metrics": METRICS, "incentive": INCENTIVE}  # fmt: skip
     assert Spec.model_validate(said).undesigned
+
+
+def test_covariates_that_say_nothing_are_left_out_and_told(analysed):
+    columns = changed(table(), size=lambda r: 1.0 + int(r["market"][1:]) % 7, same=lambda r: 5.0)
+    _, alone = analysed(columns, covariates=["size"])
+    _, more = analysed(columns, covariates=["same", "size"])
+    first, second = (r.one(estimand="average_effect", term=None) for r in (alone, more))
+    assert second.estimate == pytest.approx(first.estimate, rel=1e-9)
+    assert second.std_error == pytest.approx(first.std_error, rel=1e-9)
+    assert (code(first), code(second)) == (None, "dropped_covariates")

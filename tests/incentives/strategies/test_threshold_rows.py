@@ -101,6 +101,18 @@ def test_the_picture_holds_no_few_customers(write):
     assert limits["above"] - limits["below"] == pytest.approx(plain.estimate)
 
 
+def test_a_bin_in_which_all_are_alike_has_no_interval(write):
+    """That nobody of 30 came back is no proof that nobody would."""
+    d = baskets()
+    d["again"] = np.where(d["basket"] < 30, 0, d["again"])
+    _, results = asked(write, d)
+    bins = results.where(estimand="binned_mean", metric="again").rows
+    flat = [r for r in bins if r.estimate == 0.0]
+    assert flat
+    assert all((r.std_error, r.ci_low, r.ci_high) == (None, None, None) for r in flat)
+    assert all(r.ci_low < r.estimate < r.ci_high for r in bins if 0.0 < r.estimate < 1.0)
+
+
 def test_where_units_below_are_treated_the_sign_turns(write):
     d = baskets()
     _, above = asked(write, d)
