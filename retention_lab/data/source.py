@@ -16,15 +16,11 @@ from retention_lab.experiment.spec import Data, Duckdb, Spec, hours
 
 ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SMALL = 32 * 2**20  # bytes
+LONG = "decimals of more than 38 digits"  # the engine takes them for other numbers
 MANY = 5_000_000  # rows, of which hashes are sorted at a time
 EPOCH, MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)
-READERS = {
-    ".parquet": "read_parquet",
-    ".pq": "read_parquet",
-    ".csv": "read_csv",
-    ".tsv": "read_csv",
-    ".txt": "read_csv",
-}
+READERS = dict.fromkeys((".parquet", ".pq"), "read_parquet")
+READERS |= dict.fromkeys((".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"), "read_csv")
 if TYPE_CHECKING:
     import duckdb
     import narwhals as nw
@@ -257,6 +253,10 @@ class Source:
             with self._errors(ref):
                 found = self.connection.execute(f"describe from {self.scan(ref)}").fetchall()
                 self._described[ref] = {row[0]: row[1] for row in found}
+                if self.scan(ref).startswith("read_parquet"):
+                    from retention_lab.data.footers import misread
+
+                    self._described[ref] |= misread(self._run, literal(_plain(self._paths(ref)[0])))
         return self._described[ref]
 
     def rows(self, frame: Frame) -> list[dict[str, Any]]:
@@ -291,27 +291,32 @@ class Source:
 
     def _reader(self, ref: str) -> str:
         paths = self._paths(ref)
-        readers = {READERS.get(p.suffix.lower()) for p in paths}
+        names = [p.name.lower() for p in paths]
+        readers = {next((r for end, r in READERS.items() if n.endswith(end)), None) for n in names}
         if None in readers:
             kinds = ", ".join(READERS)
             raise DataError(f"{ref!r}: the lab reads {kinds}, and DuckDB files as data.engine")
         if len(readers) > 1:
             raise DataError(f"{ref!r} mixes Parquet and CSV files")
-        if len(paths) == 1 and readers == {"read_csv"}:
-            # Its dialect and types are found once: each query would find them anew.
-            sniffed = f"from sniff_csv({literal(_plain(paths[0]))}, sample_size = -1)"
-            self.spare_threads(paths)
-            try:
-                (found,) = self.connection.execute(f"select prompt, columns {sniffed}").fetchall()
-            finally:
-                self.connection.execute("reset threads")
-            if not any("'" in name for name in (str(paths[0]), *(c["name"] for c in found[1]))):
-                return str(found[0]).strip().removeprefix("FROM ").rstrip(";")
-        names = ", ".join(literal(_plain(p)) for p in paths)
+        if readers == {"read_csv"}:
+            return self._csv(paths)
         by_name = ", union_by_name = true" if len(paths) > 1 else ""
-        # Types are found from all rows: from a sample, 0.4 after many whole numbers is read as 0.
-        whole = ", sample_size = -1" if readers == {"read_csv"} else ""
-        return f"{readers.pop()}([{names}]{by_name}{whole})"
+        return f"read_parquet([{', '.join(literal(_plain(p)) for p in paths)}]{by_name})"
+
+    def _csv(self, paths: tuple[Path, ...]) -> str:
+        from retention_lab.data import delimited
+
+        self.spare_threads(paths)
+        try:
+            return delimited.reader(self._run, [literal(_plain(p)) for p in paths])
+        except duckdb.Error:
+            delimited.coded(paths)
+            raise
+        finally:
+            self.connection.execute("reset threads")
+
+    def _run(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.connection.execute(sql).fetchall()
 
     def _named_table(self, name: str) -> str:
         found = self.connection.execute(
@@ -373,8 +378,8 @@ def _without_values(message: str) -> str:
 
 def _kind(dtype: str) -> str:
     """The plain word for an engine's type."""
-    if dtype == "BOOLEAN":
-        return "truth"
+    if dtype in ("BOOLEAN", LONG):
+        return "truth" if dtype == "BOOLEAN" else dtype
     if dtype == "DATE":
         return "date"
     if dtype.startswith("TIMESTAMP"):

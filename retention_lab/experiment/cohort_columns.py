@@ -105,9 +105,7 @@ class CohortColumns(Findings):
             self._expression("survival.value", value, e.table, sql, {"DOUBLE"})
         elif value is not None and self.source.columns(e.table)[value] not in ("number", "truth"):
             kind = self.source.columns(e.table)[value]
-            self.fatal.append(
-                f"survival.value: column {value!r} of {e.table} holds {kind}, not numbers"
-            )
+            self._no_numbers("survival.value", value, e.table, kind)
         self._splits()
         self._spare_threads()
 

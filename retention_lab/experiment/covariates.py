@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from retention_lab.data.delimited import why_text
 from retention_lab.data.look import look_at_covariates
 from retention_lab.data.source import Source
 from retention_lab.errors import counted, did_you_mean
@@ -54,7 +55,8 @@ def named_covariates(spec: Spec, source: Source, ref: str, known: Mapping[str, s
                     f"name (a missing value is {MISSING_LEVEL!r})"
                 )
             if len(levels) > MOST_LEVELS:
-                fatal.append(f"covariate {name!r} of {ref} has more than {MOST_LEVELS} levels")
+                text = f"covariate {name!r} of {ref} is text of more than {MOST_LEVELS} levels"
+                fatal.append(text + why_text(source, ref, name))
             found[name] = Covariate(levels=named or levels)
         elif seen.not_finite:
             text = f"{seen.not_finite:,} values of covariate {name!r} are infinite or NaN"

@@ -95,6 +95,13 @@ class Findings:
         if kind not in TIMES:
             self.fatal.append(f"{key}: column {name!r} of {ref} {no_times(kind)}")
 
+    def _no_numbers(self, key: str, name: str, ref: str, kind: str) -> None:
+        """A fault: a column of `kind` should hold numbers; of text with what to do about it."""
+        from retention_lab.data.delimited import why_text
+
+        hint = why_text(self.source, ref, name) if kind == "text" else ""
+        self.fatal.append(f"{key}: column {name!r} of {ref} holds {kind}, not numbers{hint}")
+
     def _missing(self, values: str, rule: str, *metrics: str, dropped: str = "left out") -> None:
         """What is done with missing values, by the rule of the metric: drop, zero or error."""
         if rule == "error":

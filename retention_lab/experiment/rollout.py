@@ -167,10 +167,10 @@ class Rollout(Undesigned):
             )
         if never == 1 and treated and self.said.controls == "never":
             self._note("one_control", "one market never begins: errors cannot be had", ok=False)
-        text = f"{counted(treated, 'market')} begin at {counted(len(starts), 'time')}, "
-        text += (
-            f"{panel.periods[int(starts[0])]} to {panel.periods[int(starts[-1])]}; {never} never"
-        )
+        first, last = panel.periods[int(starts[0])], panel.periods[int(starts[-1])]
+        times = f"{counted(len(starts), 'time')}, {first} to {last}"
+        text = f"{counted(treated, 'market')} begin{'s' if treated == 1 else ''} at "
+        text += f"{first if first == last else times}; {never} never"
         self._note("markets", text)
         if treated == 1:
             text = "one market begins: it is compared by synthetic difference-in-differences"

@@ -6,13 +6,18 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retention_lab.errors import PlanError, SpecError, did_you_mean
 from retention_lab.experiment.spec import Data
 
+if TYPE_CHECKING:
+    from retention_lab.data.source import Source
+
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_\-]*$")
 MOST_LEVELS = 20
 NEARLY = 0.95  # of the rows have a value of their own
+MANY = 500  # rows, in which numbers that were measured would not all differ
 
 TWIN = """\
 # Run it:      retention-lab run {name}
@@ -81,7 +86,11 @@ class Column:
     @property
     def nearly(self) -> bool:
         """Whether nearly every row has a value of its own, as of an id with a few rows twice."""
-        return self.kind in ("whole", "text") and self.levels >= NEARLY * (self.rows - self.missing)
+        return (
+            self.kind in ("whole", "text")
+            and self.levels > 0
+            and self.levels >= NEARLY * (self.rows - self.missing)
+        )
 
 
 def template(name: str) -> str:
@@ -100,20 +109,27 @@ def template_for(
 
     Raises DataError where there is no such table, PlanError for an absent arm column or control.
     """
+    from retention_lab.data.source import Source
+
     check_name(name)
-    columns, arms = _look(units, arm, root)
+    source = Source(Data(units=units), root / "experiments", root)
+    columns, arms = _look(source, units, arm)
+    if not arms:
+        raise PlanError(f"{units} has no row with a value in {arm!r}")
     if control not in arms:
         held = ", ".join(arms[:MOST_LEVELS])
         hint = did_you_mean(control, arms)
         raise PlanError(f"column {arm!r} of {units} holds no {control!r}{hint} (it holds: {held})")
     unit = _unit(columns)
     able = [c for c in columns if c.kind in ("number", "whole", "yes_no") and not _is_id(c)]
+    able = [c for c in able if c.levels]
     ids = [c for c in able if c.nearly and c is not unit]
     numbers = [c for c in able if not c.nearly]
     if not numbers:
-        raise PlanError(f"{units} has no column of numbers or yes/no to make a metric of")
+        raise PlanError(_no_numbers(source, units, columns))
     groups = [c for c in columns if c.kind == "text" and 2 <= c.levels <= MOST_LEVELS]
     groups = [c for c in groups if not c.unique]
+    names = _names([*numbers, *ids])
     lines = [
         f"# Run it:      retention-lab run {name}",
         f"# Check it:    retention-lab validate {name}",
@@ -136,18 +152,19 @@ def template_for(
         "metrics:",
         "  # The primary metric decides. This one is only the table's first number: choose yours,",
         "  # and only columns that were measured after the arm was given.",
-        f"  - {_metric(numbers[0], 'primary')}",
-        *(f"  # - {_metric(c)}" for c in (*numbers[1:], *ids)),
+        f"  - {_metric(numbers[0], names, 'primary')}",
+        *(f"  # - {_metric(c, names)}" for c in (*numbers[1:], *ids)),
         "",
         "# Groups known before the arm was given; results are shown for each.",
         f"segments: []   # e.g. [{', '.join(yaml_word(c.name) for c in groups)}]",
         "",
         "inference: {alpha: 0.05, correction: holm}",
         "privacy: {min_cell: 20}   # groups with fewer in an arm are not shown",
-        "report: {languages: [en, zh]}",
+        *_report(names, numbers[0].name),
         "",
     ]
-    return "\n".join(lines), _doubts(units, unit, ids)
+    texts = [c for c in columns if c.kind == "text" and c is not unit and c.levels > 2]
+    return "\n".join(lines), (*_doubts(units, unit, ids), *_numbers_as_text(source, units, texts))
 
 
 def _unit(columns: list[Column]) -> Column | None:
@@ -177,6 +194,25 @@ def _doubts(units: str, unit: Column | None, ids: list[Column]) -> tuple[str, ..
     return tuple(said)
 
 
+def _numbers_as_text(source: Source, units: str, texts: list[Column]) -> list[str]:
+    from retention_lab.data.delimited import why_text
+
+    hints = {c.name: why_text(source, units, c.name) for c in texts}
+    return [f"{name!r} is text, and no metric is made of it{h}" for name, h in hints.items() if h]
+
+
+def _no_numbers(source: Source, units: str, columns: list[Column]) -> str:
+    from retention_lab.data.delimited import why_text
+
+    hints = [
+        f"{c.name!r} holds text{hint}"
+        for c in columns
+        if c.kind == "text" and (hint := why_text(source, units, c.name))
+    ]
+    said = f"{units} has no column of numbers or yes/no to make a metric of"
+    return "\n".join([said, *hints])
+
+
 def write_new(text: str, name: str, root: Path) -> Path:
     """Write `text` to ``experiments/NAME.yaml`` under `root`; refuses to overwrite."""
     path = root / "experiments" / f"{name}.yaml"
@@ -194,15 +230,16 @@ def check_name(name: str) -> None:
         raise SpecError(f"{name!r} cannot be a name: a letter, then letters, digits, '-' or '_'")
 
 
-def _look(units: str, arm: str, root: Path) -> tuple[list[Column], list[str]]:
+def _look(source: Source, units: str, arm: str) -> tuple[list[Column], list[str]]:
     """Every column but the arm's, and the arms, as text, sorted."""
-    from retention_lab.data.source import Source
+    from retention_lab.data.source import LONG
 
-    source = Source(Data(units=units), root / "experiments", root)
-    relation = source.table(units, {c: c for c in source.columns(units)}).to_native()
+    known = source.columns(units)
+    relation = source.table(units, {c: c for c in known}).to_native()
     names = relation.columns
     if arm not in names:
-        raise PlanError(f"column {arm!r} is not in {units}{did_you_mean(arm, names)}")
+        hint = did_you_mean(arm, names) or f"; it has {', '.join(names)}"
+        raise PlanError(f"column {arm!r} is not in {units}{hint}")
     arms = [
         str(row[0])
         for row in relation.project(f"{_sql(arm)}::varchar").distinct().fetchall()
@@ -211,18 +248,23 @@ def _look(units: str, arm: str, root: Path) -> tuple[list[Column], list[str]]:
     shown = [(n, str(t)) for n, t in zip(names, relation.types, strict=True) if n != arm]
     asked = ", ".join(
         f"count({_sql(n)}), count(distinct {_sql(n)}), "
-        f"{f'count(*) filter ({_sql(n)} not in (0, 1))' if _number(t) else '1'}"
+        f"{f'count(*) filter ({_sql(n)} not in (0, 1))' if _number(t) else '1'}, "
+        f"{f'count(*) filter ({_sql(n)} <> floor({_sql(n)}))' if _number(t) else '1'}"
         for n, t in shown
     )
     rows, *counts = relation.aggregate(f"count(*), {asked}").fetchall()[0]
     columns = []
-    for (name, dtype), i in zip(shown, range(0, len(counts), 3), strict=True):
-        there, levels, others = counts[i : i + 3]
+    for (name, dtype), i in zip(shown, range(0, len(counts), 4), strict=True):
+        there, levels, others, parts = counts[i : i + 4]
         kind = "other"
-        if dtype == "BOOLEAN" or (_number(dtype) and others == 0 and levels == 2):
+        if known[name] == LONG:
+            pass
+        elif dtype == "BOOLEAN" or (_number(dtype) and others == 0 and levels == 2):
             kind = "yes_no"
         elif _number(dtype):
-            kind = "whole" if dtype.endswith(("INT", "INTEGER")) else "number"
+            # (pandas writes whole numbers as 7.0 where one of them is missing.)
+            id_like = parts == 0 and levels == rows >= MANY
+            kind = "whole" if dtype.endswith(("INT", "INTEGER")) or id_like else "number"
         elif dtype.startswith(("VARCHAR", "ENUM", "UUID")):
             kind = "text"
         columns.append(Column(name, kind, rows - there, levels, rows))
@@ -252,10 +294,34 @@ def _sql(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _metric(column: Column, role: str | None = None) -> str:
-    name = re.sub(r"[^A-Za-z0-9_\-]", "_", column.name)
-    if not NAME.match(name):
-        name = f"m_{name}"
+def _names(columns: list[Column]) -> dict[str, str]:
+    """By column the name of its metric: its own, as far as a name can hold it, and no other's."""
+    found: dict[str, str] = {}
+    for i, column in enumerate(columns, 1):
+        plain = re.sub(r"[^A-Za-z0-9_\-]", "_", column.name)
+        if not re.search("[A-Za-z]", plain):
+            plain = f"metric_{i}"
+        elif not NAME.match(plain):
+            plain = f"m_{plain}"
+        while plain in found.values():
+            plain += f"_{i}"
+        found[column.name] = plain
+    return found
+
+
+def _report(names: dict[str, str], primary: str) -> list[str]:
+    """The report's section; metrics that cannot have their column's name have it as a label."""
+    labels = {name: yaml_word(column) for column, name in names.items() if name != column}
+    if not labels:
+        return ["report: {languages: [en, zh]}"]
+    shown = names[primary]
+    first = f"  labels: {{{shown}: {labels[shown]}}}" if shown in labels else "  # labels:"
+    rest = [f"  #   {name}: {label}" for name, label in labels.items() if name != shown]
+    return ["report:", "  languages: [en, zh]", first, *rest]
+
+
+def _metric(column: Column, names: dict[str, str], role: str | None = None) -> str:
+    name = names[column.name]
     parts = [f"name: {name}", f"kind: {'proportion' if column.kind == 'yes_no' else 'mean'}"]
     if name != column.name:
         parts.append(f"value: {yaml_word(column.name)}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from retention_lab.data.source import Source
@@ -159,3 +163,16 @@ def test_an_error_does_not_quote_a_customers_row(folder):
         with pytest.raises(DataError) as caught:
             src.query("select sum(x) from t", t=ref)
         assert "jane" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("digits", "kind"), [(38, "number"), (40, "other"), (76, "number")])
+def test_decimals_that_the_engine_misreads_are_no_numbers(tmp_path, digits, kind):
+    values = pa.array([Decimal("1.5"), Decimal("-2.25")], pa.decimal256(digits, 4))
+    pq.write_table(pa.table({"y": values}), tmp_path / "t.parquet")
+    src = source(tmp_path)
+    known = src.columns("t.parquet")["y"]
+    if kind == "number":
+        assert known == kind
+        assert [float(r["y"]) for r in src.query("select y from t", t="t.parquet")] == [1.5, -2.25]
+    else:
+        assert known == "decimals of more than 38 digits"

@@ -88,10 +88,53 @@ def test_new_does_not_take_other_numbers_for_ids(ask: Ask, project: Path) -> Non
     assert "# - {name: points, kind: mean}" in text
 
 
+def test_new_names_metrics_of_columns_in_any_script(ask: Ask, project: Path) -> None:
+    rows = "".join(f"{i},{'ab'[i % 2]},{i % 3},{i % 5},{i % 7}\n" for i in range(60))
+    (project / "表.csv").write_text(f"编号,组,金额,a b,a.b\n{rows}", encoding="utf-8")
+    assert ask("new", "own", "--units", "表.csv", "--arm", "组", "--control", "a").status == 0
+    path = project / "experiments" / "own.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert 'labels: {metric_1: "金额"}' in text
+    assert '# - {name: a_b, kind: mean, value: "a b"}' in text
+    assert "# - {name: a_b_3, kind: mean, value: a.b}" in text
+    # With every metric that is proposed, as it is proposed.
+    path.write_text(text.replace("  # - {name", "  - {name"), encoding="utf-8")
+    assert ask("validate", "own").status == 0
+
+
+def test_new_sees_an_id_that_was_written_as_7_0(ask: Ask, project: Path) -> None:
+    rows = "".join(f"{i}.0,{'ab'[i % 2]},{i % 7}\n" for i in range(600))
+    (project / "own.csv").write_text("pidnum,arm,spend\n" + rows)
+    assert ask("new", "own", "--units", "own.csv", "--arm", "arm", "--control", "a").status == 0
+    text = (project / "experiments" / "own.yaml").read_text(encoding="utf-8")
+    assert "unit: pidnum" in text
+    assert "{name: spend, kind: mean, role: primary}" in text
+
+
+def test_new_says_which_numbers_are_written_as_text(ask: Ask, project: Path) -> None:
+    rows = "".join(f"u{i},{'ab'[i % 2]},${i}.50,{'YN'[i % 3 > 0]},{i % 7}\n" for i in range(60))
+    (project / "own.csv").write_text("user,arm,spend,paid,visits\n" + rows)
+    words = ("--units", "own.csv", "--arm", "arm", "--control", "a")
+    answer = ask("new", "own", *words)
+    assert "! 'spend' is text, and no metric is made of it; its values are numbers" in answer.err
+    path = project / "experiments" / "own.yaml"
+    text = path.read_text(encoding="utf-8").replace("name: visits", "name: paid")
+    path.write_text(text, encoding="utf-8")
+    answer = ask("validate", "own")
+    assert answer.status == 1
+    assert "holds text, not numbers; write yes and no, true and false, or 1 and 0" in answer.err
+    (project / "own.csv").write_text("user,arm,paid\nu1,a,Y\nu2,b,N\n")
+    answer = ask("new", "other", *words)
+    assert answer.status == 1
+    assert "no column of numbers or yes/no to make a metric of" in answer.err
+    assert "'paid' holds text; write yes and no" in answer.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--arm", "amr", "--control", "none"], "did you mean 'arm'?"),
+        (["--arm", "xyzzy", "--control", "none"], "; it has "),
         (["--arm", "arm", "--control", "nothing"], "holds no 'nothing'"),
     ],
 )
