@@ -48,7 +48,8 @@ TERMS = (
     "covariate_jump",
     "best_dose",
 )
-# Estimands with one or few days, which stand in the name; of others a day is a point of a curve.
+# Estimands with one or few days (weeks, doses), which stand in the name; of others a day is a point
+# of a curve.
 FEW_DAYS = (
     "rmst",
     "rmst_difference",
@@ -61,6 +62,7 @@ FEW_DAYS = (
     "net_effect",
     "profit_at_dose",
 )
+AT = {"pull_forward": "week", "net_effect": "week", "profit_at_dose": "dose"}  # else days
 UNSAFE = re.compile(r"[^\w \-.]")
 TAKEN = re.compile(r"^\.+$|\.(se|ci_low|ci_high|p)$|^\s|\s$|^$")
 LONGEST_SUFFIX = len(".ci_high")
@@ -93,8 +95,8 @@ def metric_key(row: Row, control: str | None = None) -> str:
     """``metric/estimand/arm/segment:level`` of one row; arms are compared with `control`."""
     term = row.term if row.estimand in TERMS else None
     baseline = f"vs {row.baseline}" if row.baseline not in (None, control) else None
-    day = f"day {row.at}" if row.at is not None else None
-    parts = [row.metric, row.estimand, row.arm, baseline, term, day]
+    at = f"{AT.get(row.estimand, 'day')} {row.at}" if row.at is not None else None
+    parts = [row.metric, row.estimand, row.arm, baseline, term, at]
     key = "/".join(safe(p) for p in parts if p is not None)
     if row.segment is not None:
         key += f"/{safe(row.segment)}"

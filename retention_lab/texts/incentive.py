@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from retention_lab.experiment.needs import PRE
@@ -13,13 +14,22 @@ from retention_lab.texts import (
     interval_text,
     kind_of,
     label,
+    level_of,
     metric_label,
     metric_of,
     note_text,
     say,
     texts,
 )
-from retention_lab.texts.numbers import MINUS, Measure, measure, number, p_text, share
+from retention_lab.texts.numbers import (
+    MINUS,
+    Measure,
+    measure,
+    number,
+    p_text,
+    share,
+    shared_measure,
+)
 
 CODE = "incentive_"
 NOTEBOOK = "incentive_effect"  # the lab's own notebook for incentives
@@ -203,11 +213,14 @@ def headline(verdict: Verdict, spec: Spec, language: str) -> str:
         if _either_way(told):
             n = told.numbers
             shown = ratio_measure(n["ratio_low"], n["ratio_high"])
-            words["lost"] = shown.text(-n["ratio_low"], language)
-            words["gained"] = shown.text(n["ratio_high"], language)
+            words["low"] = shown.text(n["ratio_low"], language)
+            words["high"] = shown.text(n["ratio_high"], language)
+            words["level"] = str(level_of(spec))
             key = "incentive.lost_or_gained"
     elif told.code in EFFECTS:
-        key = "incentive.changed"
+        way = _way(told)
+        key = f"incentive.{way}" if way else "incentive.changed"
+        words["size"] = unsigned(words["change"])
         if spec.incentive is not None and spec.incentive.strategy == "encouragement":
             key = "incentive.redeemers"
         return capital(say(language, key, **{**words, "interval": words["effect_interval"]}))
@@ -216,6 +229,14 @@ def headline(verdict: Verdict, spec: Spec, language: str) -> str:
     else:
         key = "incentive.not_known"
     return capital(say(language, key, **words))
+
+
+def _way(told: Reason) -> str:
+    """``rose`` or ``fell`` where an interval leaves no doubt about it; else empty."""
+    low, high = told.numbers.get("ci_low"), told.numbers.get("ci_high")
+    if low is None or high is None or low <= 0 <= high:
+        return ""
+    return "rose" if low > 0 else "fell"
 
 
 def _either_way(told: Reason) -> bool:
@@ -280,6 +301,12 @@ def because(
 def _without_command(text: str, language: str) -> str:
     """What stands behind ``Keep it:``, with a capital letter."""
     return capital(text.partition("：" if language == "zh" else ": ")[2] or text)
+
+
+def level_measure(intervals: Iterable[tuple[float | None, float | None]]) -> Measure:
+    """How to write what is left of a customer, as it stands: to the cent at least."""
+    shown = shared_measure("level", "mean", intervals)
+    return dataclasses.replace(shown, digits=max(2, shown.digits or 0))
 
 
 def unsigned(text: str) -> str:

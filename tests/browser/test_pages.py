@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser.visiting import HEIGHT, WIDTH, Visit, han, look
 from run.cohort_sample import cohorts, rivals
 from run.every_row import rich
 from run.sample import CASES, write
@@ -17,38 +17,6 @@ from retention_lab.run.index import write_index
 from retention_lab.run.report import comparison_html, write_reports
 
 pytestmark = pytest.mark.browser
-
-WIDTH, HEIGHT = 1280, 800
-FIRST_SCREEN = ("#result .badge", "#result .headline", "#effect svg", ".answers", ".facts")
-ACTIVE = "script, iframe, img, object, embed"
-TEXTS = "[...document.querySelectorAll('figure svg text')].map(t => t.textContent)"
-OVERLAPS = """[...document.querySelectorAll('figure svg')].flatMap(svg => {
-  const texts = [...svg.querySelectorAll('text')];
-  const boxes = texts.map(t => [t.textContent, t.getBoundingClientRect()]);
-  const out = [];
-  boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
-    const x = Math.min(p.right, q.right) - Math.max(p.left, q.left);
-    const y = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
-    if (x > 1 && y > 6) out.push(a + ' | ' + b);
-  }));
-  return out;
-})"""
-
-
-@dataclasses.dataclass
-class Visit:
-    """What a browser found on one page."""
-
-    faults: list[str]
-    title: str
-    lang: str | None
-    text: str
-    drawn: list[str]
-    active: int
-    boxes: dict[str, dict[str, float] | None]
-    widths: dict[int, int]
-    overlaps: list[str]
-    printed: bool
 
 
 @pytest.fixture(scope="module")
@@ -73,68 +41,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def visits(browser: Any, site: dict[str, Path]) -> dict[str, Visit]:
     """Every page as the browser found it."""
-    return {name: _visit(browser, path) for name, path in site.items()}
-
-
-def _visit(browser: Any, path: Path) -> Visit:
-    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-    faults: list[str] = []
-
-    def refuse(dialog: Any) -> None:
-        faults.append(f"dialog {dialog.message}")
-        dialog.dismiss()
-
-    def asked(request: Any) -> None:
-        if request.url != path.as_uri() and not request.url.startswith("data:"):
-            faults.append(f"request {request.url}")
-
-    page.on("dialog", refuse)
-    page.on("pageerror", lambda error: faults.append(f"error {error}"))
-    page.on("console", lambda message: faults.append(f"console {message.text}"))
-    page.on("request", asked)
-    page.goto(path.as_uri())
-    boxes = {part: _box(page, part) for part in FIRST_SCREEN}
-    overlaps = page.evaluate(OVERLAPS)
-    text = page.locator("body").inner_text()
-    page.emulate_media(media="print")
-    folded = page.locator("details table")
-    printed = folded.count() == 0 or folded.first.is_visible()
-    page.emulate_media(media="screen")
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    widths = {}
-    for width in (400, 800, WIDTH):
-        page.set_viewport_size({"width": width, "height": HEIGHT})
-        widths[width] = page.evaluate("document.documentElement.scrollWidth")
-    visit = Visit(
-        faults,
-        page.title(),
-        page.locator("html").get_attribute("lang"),
-        text,
-        page.evaluate(TEXTS),
-        page.locator(ACTIVE).count(),
-        boxes,
-        widths,
-        overlaps,
-        printed,
-    )
-    page.close()
-    return visit
-
-
-def _box(page: Any, part: str) -> dict[str, float] | None:
-    found = page.locator(part)
-    box: dict[str, float] | None = found.first.bounding_box() if found.count() else None
-    return box
+    return {name: look(browser, path) for name, path in site.items()}
 
 
 def reports(visits: dict[str, Visit]) -> dict[str, Visit]:
     other = ("index", "comparison")
     return {name: visit for name, visit in visits.items() if not name.startswith(other)}
-
-
-def han(text: str) -> int:
-    """Number of Chinese characters."""
-    return sum("\u4e00" <= c <= "\u9fff" for c in text)
 
 
 def test_no_page_asks_for_anything_or_runs_a_foreign_script(visits: dict[str, Visit]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from run.sample_rows import Case
@@ -82,6 +83,7 @@ def ledger_rows(arm: str | None, base: str | None, profit: float = 0.4, cost: fl
         row("break_even_cost", margin - redemption, 0.12, **place),
         row("revenue_ratio", 1.2, 0.03, **{**place, "p_value": None}),
         row("redemption_rate", 0.18, 0.004, **place),
+        row("control_redemption_rate", 0.02, 0.002, **place, note="control_redeems: ..."),
         row("redeemed_anyway", 0.7, 0.08, **place, note="at_least: a lower bound; exact if ..."),
         row("incremental_profit", profit * 1.02, 0.1, term="adjusted", **place),
     ]
@@ -317,4 +319,44 @@ def limit() -> Case:
     return Case("free-shipping-threshold", spec, Results.of(rows), verdict)
 
 
+def changed(case: Case, estimand: str, **more: object) -> Case:
+    """`case` with other values in the rows of an estimand."""
+    rows = [dataclasses.replace(r, **more) if r.estimand == estimand else r  # type: ignore[arg-type]
+            for r in case.results.rows]  # fmt: skip
+    return dataclasses.replace(case, results=Results.of(rows))
+
+
+def with_ledger(case: Case) -> Case:
+    """The e-mail test with a ledger beside it, decided by it."""
+    section_ = (
+        "incentive: {strategy: randomised, revenue: spend, margin: 0.3, cost: {contact: 0.05}}"
+    )
+    rows = []
+    for arm, profit in (("Mens E-Mail", 0.181), ("Womens E-Mail", 0.077)):
+        rows += ledger_rows(arm, "No E-Mail", profit, 0.05, metric="spend", min_roi=2.0)
+    reasons = (
+        money_reason("incentive_pays", rows, "Mens E-Mail", 2.0),
+        money_reason("incentive_unclear", rows, "Womens E-Mail", 2.0),
+    )
+    return dataclasses.replace(
+        case,
+        spec=case.spec.replace("segments:", f"{section_}\nsegments:", 1),
+        results=Results.of([*case.results.rows, *rows]),
+        verdict=Verdict("ship", "Mens E-Mail", reasons),
+    )
+
+
+def hostile() -> Case:
+    """Values of a coupon, with a title, a question and labels that try to be more than text."""
+    case = doses()
+    spec = case.spec.replace('en: "How much coupon is best?"',
+                             'en: "How much <script>alert(1)</script>"', 1)  # fmt: skip
+    spec = spec.replace("owner:", 'question: "<img src=x onerror=alert(3)>"\nowner:', 1)
+    spec = spec.replace('en: "$10 coupon"', 'en: "</svg><script>alert(2)</script> coupon"', 1)
+    spec = spec.replace('en: "$5 coupon"', f'en: "{LONG}"', 1)
+    spec = spec.replace("name: coupon-dose", "name: hostile-coupon", 1)
+    return dataclasses.replace(case, name="hostile-coupon", spec=spec)
+
+
+LONG = "A coupon of five dollars for the second order, if it is placed within the first thirty days"
 CASES = (redeemed, doses, alike, markets, limit)

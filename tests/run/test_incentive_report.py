@@ -11,13 +11,14 @@ import pytest
 from run.incentive_sample import (
     CASES,
     alike,
+    changed,
     doses,
-    ledger_rows,
     limit,
     markets,
     money_reason,
     redeemed,
     row,
+    with_ledger,
 )
 from run.pages import pages, section
 from run.sample import email, write
@@ -64,10 +65,10 @@ def test_both_pages_are_whole(make: object, tmp_path: Path) -> None:
 
 def test_the_first_screen_says_what_a_dollar_brought_and_what_to_do(tmp_path: Path) -> None:
     found = pages(doses(), tmp_path)
-    start = found["en"].text[:900]
-    assert "Keep it “$5 coupon” leaves +3.40 of profit a customer" in start
-    assert "the chance that it is the best dose is 72.0%." in start
-    assert "Not ruled out as the best: “$10 coupon” (27.0%)." in start
+    start = found["en"].text[:1200]
+    assert "Keep it “$5 coupon” leaves the most profit: 3.40 a customer" in start
+    assert "The chance that it is the best of the values tried is 72.0%." in start
+    assert "Not ruled out: “$10 coupon” (27.0%)." in start
     assert "Each dollar spent on “$5 coupon” brought 1.57 dollars of margin" in start
     assert "Keep it: that is clearly more than the 1.2 dollars" in start
     assert "The chance that it is above 1.2 is 97.0%." in start
@@ -129,7 +130,7 @@ def test_checks_that_fail_come_first_and_are_marked(tmp_path: Path) -> None:
 def test_customers_alike_are_held_against_every_doubt(tmp_path: Path) -> None:
     blocks = checks(alike(), tmp_path)
     balance = said(named(blocks, "Are the customers alike?"))
-    assert "all 5 covariates differ by less than 0.1" in balance
+    assert "all 5 known characteristics differ by less than 0.1" in balance
     assert "6.2% of customers have nobody alike" in said(
         named(blocks, "Is there somebody to compare with?")
     )
@@ -170,26 +171,6 @@ def test_an_invalid_comparison_is_not_to_be_read(tmp_path: Path) -> None:
     page = pages(case, tmp_path, "en")["en"]
     assert "This test is invalid." in page.text
     assert "Invalid" in page.text[:300]
-
-
-def with_ledger(case: Case) -> Case:
-    """The e-mail test with a ledger beside it, decided by it."""
-    section_ = (
-        "incentive: {strategy: randomised, revenue: spend, margin: 0.3, cost: {contact: 0.05}}"
-    )
-    rows = []
-    for arm, profit in (("Mens E-Mail", 0.181), ("Womens E-Mail", 0.077)):
-        rows += ledger_rows(arm, "No E-Mail", profit, 0.05, metric="spend", min_roi=2.0)
-    reasons = (
-        money_reason("incentive_pays", rows, "Mens E-Mail", 2.0),
-        money_reason("incentive_unclear", rows, "Womens E-Mail", 2.0),
-    )
-    return dataclasses.replace(
-        case,
-        spec=case.spec.replace("segments:", f"{section_}\nsegments:", 1),
-        results=Results.of([*case.results.rows, *rows]),
-        verdict=Verdict("ship", "Mens E-Mail", reasons),
-    )
 
 
 def test_an_ab_test_with_a_ledger_shows_it_early_and_rests_on_it(tmp_path: Path) -> None:
@@ -261,13 +242,6 @@ def test_a_figure_is_drawn_once_a_page(tmp_path: Path) -> None:
         assert len(names) == len(set(names))
 
 
-def changed(case: Case, estimand: str, **more: object) -> Case:
-    """`case` with other values in the rows of an estimand."""
-    rows = [dataclasses.replace(r, **more) if r.estimand == estimand else r  # type: ignore[arg-type]
-            for r in case.results.rows]  # fmt: skip
-    return dataclasses.replace(case, results=Results.of(rows))
-
-
 def test_effects_on_redeemers_are_not_named_like_effects_on_everyone(tmp_path: Path) -> None:
     found = pages(redeemed(), tmp_path)
     told = section(found["en"], "What changed", "What the comparison rests on")
@@ -307,7 +281,7 @@ def test_a_hidden_cause_is_held_against_the_regression_and_the_strongest_known(
     rows += [row("benchmark_bias", value, 0.01, term=name, at="1", **on) for name, value in marks]
     blocks = checks(dataclasses.replace(case, results=Results.of([*rows, plain])), tmp_path)
     hidden = said(named(blocks, "How strong would a hidden cause have to be?"))
-    assert "the effect of a plain regression on the same covariates: +3.0 points" in hidden
+    assert "the effect of a plain regression on the same characteristics: +3.0 points" in hidden
     assert "One as strong as “Past orders”, the strongest of those known" in hidden
 
 
@@ -321,23 +295,23 @@ def unsure(low: float, high: float, likely: float = 0.4) -> Case:
 def test_a_return_that_may_be_a_loss_is_told_as_one(tmp_path: Path) -> None:
     page = pages(unsure(-18.0, 14.0), tmp_path / "a")
     start = page["en"].text[:700]
-    assert "It cannot be told whether “Coupon” brought or lost money: per dollar between" in start
-    assert "18.0 lost and 14.0 gained" in start.replace("18.00", "18.0").replace("14.00", "14.0")
+    assert "It cannot be told whether “Coupon” pays: each dollar brought between" in start
+    assert "−18.00 and 14.00 dollars of margin (95% interval)." in start
     assert "is not settled." in start
     assert "Look at whom it serves" not in start
     assert "无法判断" in page["zh"].text
     unlikely = pages(unsure(-18.0, 14.0, 0.0004), tmp_path / "b")
     assert "is not settled; probably not." in unlikely["en"].text
     assert "The chance that it is above 1.2 is less than 0.1%." in unlikely["en"].text
-    assert "概率为不到 0.1%" in unlikely["zh"].text
+    assert "回报高于 1.2 的概率：不到 0.1%。" in unlikely["zh"].text
 
 
 def test_an_ab_test_gives_one_command_and_what_it_assumes(tmp_path: Path) -> None:
     page = pages(with_ledger(email()), tmp_path, "en")["en"].text
     assert "Keep it:" not in page
     assert "That is clearly more than the 2 dollars" in page
-    assert "margin 30%, a contact 0.05" in page
-    assert "2 dollars of margin a dollar" in page
+    assert "margin 30%, giving it 0.05; taken as exact" in page
+    assert "at least 2 dollars of margin per dollar" in page
 
 
 def test_the_log_calls_an_incentive_what_the_index_calls_it(tmp_path: Path) -> None:

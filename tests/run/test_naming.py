@@ -56,6 +56,15 @@ def test_a_day_that_groups_are_compared_on_is_part_of_the_name() -> None:
     assert metrics([gap, curve]) == {"orders/rmst_difference/b/day 30": -1.5}
 
 
+def test_a_week_and_a_dose_are_not_called_days() -> None:
+    same = {"analysis": "incentive", "metric": "orders", "arm": "b", "estimate": 2.0}
+    week = Row(**same, estimand="net_effect", at="12")
+    dose = Row(**same, estimand="profit_at_dose", at="2.5")
+    assert set(metrics([week, dose])) == {
+        "orders/net_effect/b/week 12", "orders/profit_at_dose/b/dose 2.5",
+    }  # fmt: skip
+
+
 def test_a_term_that_describes_is_not_part_of_the_name() -> None:
     share = Row(analysis="quality", estimand="share", arm="a", term="expected 0.5", estimate=0.4)
     split = Row(analysis="ab", estimand="sample_ratio", term="chi-square, 1 df", p_value=0.02)

@@ -109,7 +109,7 @@ def test_the_first_sentence_says_what_a_dollar_brought() -> None:
 def test_without_a_ledger_it_says_what_changed() -> None:
     case = markets()
     assert headline(case.verdict, spec_of(case), "en").startswith(
-        "Repurchase within 30 days changed by +2.1 points (95% interval +0.9 to +3.3"
+        "Repurchase within 30 days rose by 2.1 points (95% interval +0.9 to +3.3"
     )
     assert because(case.verdict, spec_of(case), "en").startswith("Keep it:")
 

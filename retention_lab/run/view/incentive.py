@@ -13,6 +13,7 @@ from retention_lab.figures import (
     event_study_plot,
     ledger_plot,
     margin_plot,
+    profits_plot,
     threshold_plot,
 )
 from retention_lab.figures.incentive_rows import headline_rows, incentive_rows, ledger_arms
@@ -26,11 +27,13 @@ from retention_lab.run.view.incentive_ledger import ledger_blocks
 from retention_lab.run.view.incentive_parts import (
     dose_block,
     effect_block,
+    effect_said,
     forward_blocks,
     rests_block,
 )
 from retention_lab.run.view.incentive_words import (
     assumed,
+    kept_dose,
     likely_enough,
     told_dose,
     told_sure,
@@ -74,6 +77,7 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
     reasons = verdict.reasons
     found = tuple(dict.fromkeys(reason_text(r, spec, language, reasons) for r in reasons))
     brought = headline(verdict, spec, language)
+    found += _changed(source, tongue)
     why = because(verdict, spec, language, likely_enough(source))
     best = told_dose(source, tongue)
     return First(
@@ -88,11 +92,21 @@ def first(source: Source, tongue: Tongue, draw: Draw) -> First:
     )
 
 
+def _changed(source: Source, tongue: Tongue) -> tuple[str, ...]:
+    """What changed in what the file asks first, where the verdict speaks of money only."""
+    told = told_reason(source.verdict)
+    if told is None or told.numbers.get("ratio") is None:
+        return ()
+    rows = headline_rows(source.results, source.spec.primary[0])
+    return tuple(effect_said(source, tongue, r) for r in rows if r.arm == told.numbers.get("arm"))
+
+
 def caption(source: Source, tongue: Tongue) -> str:
     """How the first figure is read."""
     key = {
         ledger_plot: "how_ledger",
         margin_plot: "how_margin",
+        profits_plot: "how_profits",
         event_study_plot: "how_event",
         threshold_plot: "how_threshold",
     }.get(_plot(source)[0], "how_effects")
@@ -119,7 +133,8 @@ def _plot(source: Source) -> Plot:
     """The figure of the first screen: the ledger where there is one, else the effect."""
     ledger = ledger_figure(source)
     if ledger is not None:
-        return ledger
+        by_dose = ledger[0] is margin_plot and kept_dose(source) is not None
+        return (profits_plot, {}) if by_dose else ledger
     metric = source.spec.primary[0]
     if incentive_rows(source.results, "event_time_effect", metric=metric):
         return event_study_plot, {"metric": metric}
@@ -169,10 +184,10 @@ def _sections(source: Source, tongue: Tongue, draw: Draw) -> tuple[Section, ...]
     plot = _plot(source)[0]
     checks = doubts(source, tongue, draw)
     parts = {
+        "dose": dose_block(source, tongue, draw, plot is profits_plot),
         "ledger": ledger_blocks(source, tongue, draw, plot is ledger_plot),
         "effect": effect_block(source, tongue, draw, plot),
         "forward": forward_blocks(source, tongue, draw),
-        "dose": dose_block(source, tongue, draw),
         "rests": rests_block(source, tongue),
         "doubts": checks,
     }

@@ -14,7 +14,7 @@ from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block
 from retention_lab.run.view.decisive import MISMATCH
 from retention_lab.run.view.incentive_ledger import noted
-from retention_lab.run.view.incentive_parts import difference, interval, of_markets
+from retention_lab.run.view.incentive_parts import difference, interval
 from retention_lab.run.view.model import Draw
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, note_text
@@ -256,8 +256,10 @@ def _pretrend(source: Source, tongue: Tongue) -> Iterator[Block]:
         slope, bias = power.get(None), power.get("bias")
         if slope is not None and slope.estimate is not None:
             size = abs(slope.estimate)
+            effect = incentive_rows(source.results, "average_effect", metric=metric, term=None)
             shown = measure("difference", kind_of(source.spec, metric), 0.0, size)
-            shown = dataclasses.replace(of_markets(source, shown, 0.0, size), signed=False)
+            shown = difference(source, effect[0]) if effect else shown  # as fine as the effect
+            shown = dataclasses.replace(shown, signed=False)
             words = {"slope": shown.text(size, tongue.language)}
             key = "pretrend_power_plain"
             if bias is not None and bias.estimate is not None:

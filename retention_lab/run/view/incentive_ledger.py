@@ -9,6 +9,7 @@ from retention_lab.figures.incentive_rows import incentive_rows, ledger_arms, ma
 from retention_lab.figures.ledger import ledger_of, waterfall
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, Table, Value
+from retention_lab.run.view.incentive_words import percent
 from retention_lab.run.view.model import Draw
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import interval_text, level_of, note_code, note_text
@@ -21,7 +22,7 @@ from retention_lab.texts.incentive import (
 )
 from retention_lab.texts.numbers import DASH, Measure, measure, number
 
-SHARES = ("redemption_rate", "redeemed_anyway", "probability_above_min_roi")
+SHARES = ("redemption_rate", "control_redemption_rate", "redeemed_anyway")
 RATIOS = ("margin_per_dollar", "roi", "revenue_ratio")
 AGAIN = "adjusted"
 MOST_DRAWN = 3  # waterfalls that are open
@@ -82,8 +83,10 @@ def _told(source: Source, tongue: Tongue, rows: dict[str, Row], arm: str | None)
     if on_treated and profit.n is not None and profit.n_baseline is not None:
         words |= {"n": number(profit.n, 0), "n_baseline": number(profit.n_baseline, 0)}
         said.append(tongue.say("incentive.ledger.treated", **words))
+    if spec.incentive is not None and spec.incentive.strategy == "threshold":
+        said += [tongue.say("incentive.ledger.limit")] if "incremental_returns" in rows else []
     even = rows.get("break_even_cost")
-    if even is not None and even.estimate is not None and even.estimate > 0:
+    if even is not None and even.estimate is not None and even.estimate > 0 and _sent(source):
         cost = unsigned(digits.text(even.estimate, language))
         said.append(tongue.say("incentive.ledger.break_even", cost=cost))
     rate, anyway = rows.get("redemption_rate"), rows.get("redeemed_anyway")
@@ -104,7 +107,8 @@ def _told(source: Source, tongue: Tongue, rows: dict[str, Row], arm: str | None)
 
 def table(source: Source, tongue: Tongue, arm: str | None) -> Table:
     """Every line of an arm's ledger with its interval, folded."""
-    rows = list(ledger_of(source.results, arm).values())
+    free = () if _sent(source) else ("cost_contact", "break_even_cost")
+    rows = [r for r in ledger_of(source.results, arm).values() if r.estimand not in free]
     again = incentive_rows(source.results, ("incremental_profit", "margin_per_dollar"),
                            arm=arm, term=AGAIN)  # fmt: skip
     observed = source.spec.design is not None and source.spec.incentive is not None
@@ -122,15 +126,26 @@ def table(source: Source, tongue: Tongue, arm: str | None) -> Table:
     )  # fmt: skip
 
 
+def _sent(source: Source) -> bool:
+    """Whether the file says what it costs to give it to one customer."""
+    return source.spec.incentive is not None and bool(source.spec.incentive.cost.contact)
+
+
 def _line(row: Row, tongue: Tongue) -> tuple[Value, Value, Value]:
     name = tongue.say(f"estimand.{row.estimand}")
     if row.term == AGAIN:
         name = tongue.say("incentive.ledger.adjusted", name=name)
     return (
         Value(name),
-        amount(row, _measure(row), tongue),
+        _amount(row, tongue),
         Value(note_text(row.note, tongue.language)),
     )
+
+
+def _amount(row: Row, tongue: Tongue) -> Value:
+    if row.estimand == "probability_above_min_roi" and row.estimate is not None:
+        return Value(percent(row.estimate))
+    return amount(row, _measure(row), tongue)
 
 
 def _measure(row: Row) -> Measure:
@@ -139,7 +154,7 @@ def _measure(row: Row) -> Measure:
     if row.estimand in RATIOS:
         return ratio_measure(row.ci_low, row.ci_high)
     if row.estimand.startswith("cost") or row.estimand in ("break_even_cost", "incremental_cost"):
-        return measure("level", "mean", row.ci_low, row.ci_high)
+        return dataclasses.replace(money_measure(row.ci_low, row.ci_high), signed=False)
     return money_measure(row.ci_low, row.ci_high)
 
 

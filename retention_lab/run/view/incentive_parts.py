@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 from matplotlib.axes import Axes
@@ -12,6 +11,7 @@ from retention_lab.figures import (
     effects_plot,
     event_study_plot,
     forward_plot,
+    margin_plot,
     threshold_plot,
 )
 from retention_lab.figures.incentive_rows import (
@@ -32,30 +32,21 @@ from retention_lab.texts import interval_text, kind_of, level_of, note_text
 from retention_lab.texts.incentive import (
     capital,
     covariate_label,
+    level_measure,
     money_measure,
     quoted,
+    ratio_measure,
     round_number,
 )
 from retention_lab.texts.numbers import Measure, measure, number, p_cell, p_text
 
-MOST_METRICS = 6  # sentences on effects
-LEAST_POINTS = 0.2  # width of an interval that one digit of a point can show
+MOST_EFFECTS = 6  # sentences on effects; of more, those on the primary metric are told
 FIRST_COVARIATES = 8  # named in the sentence that says who is compared
 
 
 def difference(source: Source, row: Row) -> Measure:
-    """How to write an effect on a metric; of markets, with one digit of a point."""
-    shown = measure("difference", kind_of(source.spec, row.metric), row.ci_low, row.ci_high)
-    return of_markets(source, shown, row.ci_low, row.ci_high)
-
-
-def of_markets(source: Source, shown: Measure, low: float | None, high: float | None) -> Measure:
-    """`shown` with one digit of a point where markets are compared and that shows the interval."""
-    said = source.spec.incentive
-    if said is None or said.strategy != "rollout" or shown.unit != "points":
-        return shown
-    wide = low is not None and high is not None and (high - low) * shown.factor >= LEAST_POINTS
-    return dataclasses.replace(shown, digits=1) if wide else shown
+    """How to write an effect on a metric."""
+    return measure("difference", kind_of(source.spec, row.metric), row.ci_low, row.ci_high)
 
 
 def interval(source: Source, tongue: Tongue, row: Row, shown: Measure | None = None) -> str:
@@ -76,7 +67,8 @@ def effect_block(
     rows = [r for m in ordered for r in headline_rows(source.results, m)]
     if not rows:
         return ()
-    said = [_sentence(source, tongue, r) for r in rows[:MOST_METRICS]]
+    told = [r for r in rows if r.metric in spec.primary] if len(rows) > MOST_EFFECTS else rows
+    said = [effect_said(source, tongue, r) for r in (told or rows)[:MOST_EFFECTS]]
     first = spec.primary[0]
     naive = incentive_rows(source.results, "naive_difference", metric=first)
     if len(naive) == 1 and naive[0].estimate is not None:
@@ -98,7 +90,8 @@ def effect_block(
     return (Block("", tuple(said), (_table(source, tongue, rows),), figures=tuple(figures)),)
 
 
-def _sentence(source: Source, tongue: Tongue, row: Row) -> str:
+def effect_said(source: Source, tongue: Tongue, row: Row) -> str:
+    """One headline effect in a sentence; why there is none where it is not known."""
     words = {
         "metric": tongue.metric(row.metric),
         "arm": quoted(source.spec, row.arm, tongue.language),
@@ -154,13 +147,16 @@ def _table(source: Source, tongue: Tongue, rows: list[Row]) -> Table:
     beside = [
         r for m in metrics for r in incentive_rows(source.results, BESIDE, metric=m, term=None)
     ]
+    over = [_offered(source, r) for r in rows if r.estimand == "late"]
+    beside += [r for r in over if r is not None]
     arms = many(r.arm for r in rows)
     heads = [say("incentive.effect.outcome"), say("incentive.effect.what")]
     heads += [say("incentive.effect.arm")] if arms else []
     heads += [say("incentive.effect.effect"), say("incentive.effect.p"), say("table.note")]
     lines = []
     for r in sorted([*rows, *beside], key=lambda r: metrics.index(r.metric)):
-        cells = [Value(tongue.metric(r.metric)), Value(say(f"estimand.{r.estimand}"))]
+        what = "incentive.effect.everyone" if r in over else f"estimand.{r.estimand}"
+        cells = [Value(tongue.metric(r.metric)), Value(say(what))]
         cells += [Value(tongue.arm(r.arm))] if arms else []
         note = note_text(r.note, tongue.language)
         cells += [amount(r, difference(source, r), tongue), Value(p_cell(r.p_value)), Value(note)]
@@ -210,6 +206,7 @@ def _forward(source: Source, tongue: Tongue, back: Row | None, net: Row | None) 
         return tuple(x for x in (note_text(net.note if net else None, tongue.language),) if x)
     shown = money_measure(net.ci_low, net.ci_high)
     words = {
+        "metric": tongue.metric(net.metric),
         "weeks": str(net.at or ""),
         "net": shown.text(net.estimate, tongue.language),
         "interval": interval(source, tongue, net, shown),
@@ -226,8 +223,13 @@ def _forward(source: Source, tongue: Tongue, back: Row | None, net: Row | None) 
     return tuple(said)
 
 
-def dose_block(source: Source, tongue: Tongue, draw: Draw) -> tuple[Block, ...]:
-    """The best dose with its interval, what one more dollar does, and the profit at each dose."""
+def dose_block(
+    source: Source, tongue: Tongue, draw: Draw, returns: bool = False
+) -> tuple[Block, ...]:
+    """The best dose with its interval, what one more dollar does, and the profit at each dose.
+
+    With `returns`, also what a dollar brought at each dose, where that is not drawn above.
+    """
     rows = incentive_rows(source.results, "dose_mean")
     if not rows:
         return ()
@@ -239,16 +241,36 @@ def dose_block(source: Source, tongue: Tongue, draw: Draw) -> tuple[Block, ...]:
         words = {"dose": shown.text(best.estimate, tongue.language)}
         key = "best_plain"
         if best.ci_low is not None and best.ci_high is not None:
-            words |= {"low": shown.bare(best.ci_low), "high": shown.bare(best.ci_high)}
+            words["interval"] = interval(source, tongue, best, shown)
             key = "best"
         said.append(tongue.say(f"incentive.dose.{key}", **words))
         said += [note_text(best.note, tongue.language)] if best.note else []
     elif best is not None:
         note = note_text(best.note, tongue.language)
         said.append(tongue.say("incentive.dose.none", note=note))
+    said += [_less_in_all(source, tongue)] if returns else []
     said += _marginal(source, tongue, metric)
     tables = _profits(source, tongue)
-    return (Block("", tuple(said), tables, figures=(draw("dose", dose_plot, metric=metric),)),)
+    figures = [draw("dose", dose_plot, metric=metric)]
+    figures += [draw("margin", margin_plot)] if returns else []
+    return (Block("", tuple(x for x in said if x), tables, figures=tuple(figures)),)
+
+
+def _less_in_all(source: Source, tongue: Tongue) -> str:
+    """Why the arm whose dollar brings most is not the one that is kept; empty where it is."""
+    rows = incentive_rows(source.results, "margin_per_dollar", term=None)
+    most = max(rows, key=lambda r: r.estimate if r.estimate is not None else float("-inf"))
+    kept, language = source.verdict.arm, tongue.language
+    profit = {r.arm: r.estimate for r in incentive_rows(source.results, "profit_at_dose")}
+    less, more = profit.get(most.arm), profit.get(kept)
+    if most.arm == kept or less is None or more is None or less >= more:
+        return ""
+    words = {
+        "arm": quoted(source.spec, most.arm, language),
+        "kept": quoted(source.spec, kept, language),
+        "ratio": ratio_measure(most.ci_low, most.ci_high).text(most.estimate, language),
+    }
+    return capital(tongue.say("incentive.dose.less_in_all", **words))
 
 
 def _marginal(source: Source, tongue: Tongue, metric: str) -> list[str]:
@@ -275,8 +297,7 @@ def _profits(source: Source, tongue: Tongue) -> tuple[Table, ...]:
     if not rows:
         return ()
     chances = {r.at: r.estimate for r in incentive_rows(source.results, "chance_best")}
-    ends = [(r.ci_low, r.ci_high) for r in rows]
-    shown = money_measure(*next((e for e in ends if None not in e), (None, None)))
+    shown = level_measure((r.ci_low, r.ci_high) for r in rows)
     say = tongue.say
     heads = (
         say("incentive.effect.arm"),

@@ -12,6 +12,7 @@ from retention_lab.texts.incentive import (
     because,
     capital,
     headline,
+    level_measure,
     money_measure,
     quoted,
     ratio_measure,
@@ -39,25 +40,43 @@ def likely_enough(source: Source) -> float | None:
     return row.estimate if row is not None else None
 
 
-def told_dose(source: Source, tongue: Tongue) -> str:
-    """The profit of the dose that is kept, its chance to be best, and what may be better.
-
-    Empty where no dose is kept, or its profit or its chance is not known.
-    """
+def kept_dose(source: Source) -> tuple[Row, float] | None:
+    """The profit of the dose that is kept, and its chance to be best; None where not known."""
     chances = {r.at: r.estimate for r in incentive_rows(source.results, "chance_best")}
-    rows = [r for r in incentive_rows(source.results, "profit_at_dose") if r.estimate is not None]
-    own = next((r for r in rows if r.arm == source.verdict.arm), None)
+    rows = incentive_rows(source.results, "profit_at_dose", arm=source.verdict.arm)
+    own = next((r for r in rows if r.estimate is not None), None)
     likely = chances.get(own.at) if own is not None else None
     if source.verdict.decision != "ship" or own is None or likely is None:
+        return None
+    return own, likely
+
+
+def told_dose(source: Source, tongue: Tongue) -> str:
+    """The profit of the dose that is kept; empty where none is, or it is not known."""
+    kept = kept_dose(source)
+    if kept is None:
         return ""
-    shown = money_measure(own.ci_low, own.ci_high)
+    own, _ = kept
+    rows = incentive_rows(source.results, "profit_at_dose")
+    shown = level_measure((r.ci_low, r.ci_high) for r in rows)
     words = {
         "arm": quoted(source.spec, own.arm, tongue.language),
         "profit": shown.text(own.estimate, tongue.language),
         "interval": interval_text(source.spec, shown, own.ci_low, own.ci_high, tongue.language),
-        "chance": likelihood(likely, tongue),
     }
-    said = [capital(tongue.say("incentive.best_dose", **words))]
+    most = own.estimate == max(r.estimate for r in rows if r.estimate is not None)
+    return capital(tongue.say(f"incentive.{'best' if most else 'kept'}_dose", **words))
+
+
+def told_rivals(source: Source, tongue: Tongue) -> str:
+    """How likely the dose that is kept is the best, and which others may be; else empty."""
+    kept = kept_dose(source)
+    if kept is None:
+        return ""
+    own, likely = kept
+    chances = {r.at: r.estimate for r in incentive_rows(source.results, "chance_best")}
+    rows = [r for r in incentive_rows(source.results, "profit_at_dose") if r.estimate is not None]
+    said = [tongue.say("incentive.best_chance", chance=likelihood(likely, tongue))]
     rivals = [_rival(r, chances[r.at] or 0.0, tongue) for r in rows
               if r is not own and (chances.get(r.at) or 0.0) >= POSSIBLE]  # fmt: skip
     if rivals:
@@ -93,7 +112,7 @@ def _terms(said: Incentive, tongue: Tongue) -> str:
         found.append(say("incentive.facts.by_dose"))
     elif cost.redemption:
         found.append(say("incentive.facts.redemption", cost=round_number(float(cost.redemption))))
-    return say("comma").join(found)
+    return say("incentive.facts.exact", terms=say("comma").join(found))
 
 
 def told_sure(source: Source, tongue: Tongue) -> tuple[str, ...]:
@@ -101,12 +120,13 @@ def told_sure(source: Source, tongue: Tongue) -> tuple[str, ...]:
     spec, language = source.spec, tongue.language
     told = told_reason(source.verdict)
     n = dict(told.numbers) if told is not None else {}
-    said = []
+    said: list[str] = []
+    between: list[str] = []
     if n.get("ratio_low") is not None:
         shown = ratio_measure(n["ratio_low"], n["ratio_high"])
         low, high = shown.ends(n["ratio_low"], n["ratio_high"], language)
         words = {"low": low, "high": high, "level": level_of(spec)}
-        said.append(tongue.say("incentive.sure.between", **words))
+        between.append(tongue.say("incentive.sure.between", **words))
     rows = ledger_of(source.results, n.get("arm")) if n.get("profit") is not None else {}
     likely = rows.get("probability_above_min_roi")
     if likely is not None and likely.estimate is not None:
@@ -114,7 +134,9 @@ def told_sure(source: Source, tongue: Tongue) -> tuple[str, ...]:
             "least": round_number(n.get("min_roi")),
             "chance": likelihood(likely.estimate, tongue),
         }
-        said.append(tongue.say("incentive.sure.chance", **words))
+        between.append(tongue.say("incentive.sure.chance", **words))
+    if between:
+        said.append(tongue.joined(between))
     if n.get("profit") is not None:
         shown = money_measure(n.get("profit_low"), n.get("profit_high"))
         words = {
@@ -124,7 +146,6 @@ def told_sure(source: Source, tongue: Tongue) -> tuple[str, ...]:
             ),
         }
         said.append(tongue.say("incentive.sure.profit", **words))
-        said.append(tongue.say("incentive.sure.assumed"))
     if n.get("estimate") is not None and n.get("ci_low") is not None:
         kind = str(n.get("kind") or kind_of(spec, n.get("metric")))
         shown = measure("difference", kind, n["ci_low"], n["ci_high"])
@@ -134,6 +155,7 @@ def told_sure(source: Source, tongue: Tongue) -> tuple[str, ...]:
         said += _luck(source, tongue, n)
     if spec.incentive is not None and spec.incentive.strategy == "observational":
         said.append(tongue.say("incentive.sure.not_by_chance"))
+    said += [x for x in (told_rivals(source, tongue),) if x]
     return tuple(said) or (tongue.say("incentive.sure.none"),)
 
 
