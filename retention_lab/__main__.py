@@ -42,6 +42,9 @@ def answer() -> None:
     except LabError as error:
         terminal.fail(str(error))
         sys.exit(1)
+    except BrokenPipeError:  # whoever read, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _only_validates(words: list[str]) -> bool:

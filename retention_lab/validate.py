@@ -16,7 +16,8 @@ REMARKS = frozenset({
     "later", "immature", "missing", "covariate", "stray", "silent", "burn_in", "clock_change",
     "alike", "id_metric", "late_entry", "rows_without_unit", "rows_without_time",
     "rows_after_as_of", "rows_not_counted", "without_origin", "before_origin", "missing_level",
-    "several_levels",
+    "several_levels", "missing_running", "nobody_redeems", "control_redeems", "everybody_redeems",
+    "unused", "ended",
 })  # fmt: skip
 
 

@@ -66,7 +66,16 @@ def test_validate_ends_with_all_said_and_its_status(project: Path) -> None:
     assert "no unit has 'nobody' in its arm" in done.stderr
 
 
-def test_validate_into_a_closed_pipe_fails_as_python_does(project: Path) -> None:
+def test_a_reader_who_has_seen_enough_leaves_no_traceback(project: Path) -> None:
+    words = [sys.executable, "-u", "-m", "retention_lab", "validate", *["shop"] * 3]
+    asked = subprocess.Popen(words, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert asked.stdout is not None
+    asked.stdout.close()
+    _, said = asked.communicate(timeout=60)
+    assert (asked.returncode, said) == (1, b"")
+
+
+def test_validate_onto_a_full_disk_fails_as_python_does(project: Path) -> None:
     words = f"{sys.executable} -m retention_lab validate shop shop shop > /dev/full"
     done = subprocess.run(words, shell=True, cwd=project, capture_output=True, text=True)
     assert done.returncode != 0

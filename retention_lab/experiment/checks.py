@@ -97,6 +97,13 @@ class Checker(Findings):
         if main is not None and self.design.unit is not None:
             self._event_rows(ref, main, self.design.unit, look)
         self._maturity(look, end, columns)
+        if self.offer is not None and not self.fatal:
+            from retention_lab.experiment import redemptions
+
+            column = redemptions.column_of(self.spec, self.offer, self.needed)
+            if column is not None:
+                who = redemptions.of_tables(self.spec, self.source, ref, column)
+                self.checks += redemptions.redemption_remarks(self.spec, self.arms, column, who)
 
     def _saved_reductions(self) -> None:
         from retention_lab.experiment.saved import saved_reductions
@@ -113,6 +120,10 @@ class Checker(Findings):
         units = sum(found.by_arm.values())
         self._note("rows", f"{units:,} units in {len(files)} saved reductions; no row is read")
         self._arms(found.by_arm, units)
+        if self.offer is not None and not self.fatal:
+            from retention_lab.experiment.redemptions import redemption_remarks
+
+            self.checks += redemption_remarks(self.spec, self.arms, *found.redeemed)
 
     def _columns(
         self, name: str, ref: str, known: Mapping[str, str], main: Timed | None,
@@ -139,9 +150,7 @@ class Checker(Findings):
                 continue
             kind = known[str(c.value)]
             if kind not in ("number", "truth"):
-                self.fatal.append(
-                    f"metric {c.name!r}: column {c.value!r} of {ref} holds {kind}, not numbers"
-                )
+                self._no_numbers(f"metric {c.name!r}", str(c.value), ref, kind)
 
     def _times(self, key: str, column: str, ref: str) -> None:
         self._has_times(key, column, ref)
@@ -170,10 +179,7 @@ class Checker(Findings):
             if c.event == event and c.value is not None:
                 metric = f"metric {c.name!r}"
                 if self._has(metric, c.value, table.table) and kinds[c.value] != "number":
-                    self.fatal.append(
-                        f"{metric}: column {c.value!r} of {table.table} holds {kinds[c.value]}, "
-                        "not numbers"
-                    )
+                    self._no_numbers(metric, c.value, table.table, kinds[c.value])
 
     def _windows(self, columns: tuple[Column, ...]) -> None:
         for c in columns:

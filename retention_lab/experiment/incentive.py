@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from retention_lab.data.source import Source
 from retention_lab.errors import PlanError, counted, did_you_mean
+from retention_lab.experiment.findings import Check
 from retention_lab.experiment.needs import Column, Covariate, Needs
 from retention_lab.experiment.sections import RANDOMISED, Incentive, Known
 from retention_lab.experiment.spec import Spec
@@ -15,6 +16,7 @@ REVENUE, RETURNS, REDEEMED, BOUGHT = "revenue", "returns", "redeemed", "bought"
 REDEEMED_COLUMN = "redeemed incentive"  # with a space, as no metric's name can have one
 MONEY = ("mean", "sum")
 NUMBERS = ("proportion", "mean", "retention", "sum", "count")
+OF_LEDGER = ("revenue", "cost", "min_roi")  # what only a ledger uses
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,12 +95,30 @@ def named_faults(spec: Spec) -> list[str]:
         faults.append(
             "incentive.pull_forward counts weeks since each unit's exposure: give data.assignments"
         )
+    if said.strategy == "rollout" and any(isinstance(c, Known) for c in said.covariates):
+        faults.append(
+            "incentive.covariates: a time (at) is held against an exposure, and a rollout has none "
+            "(a market's covariate is that of its first period); name the column alone"
+        )
     if said.redeemed in kinds:
         faults.append(
             f"incentive.redeemed: {said.redeemed!r} is a metric; name a column of the units, "
             "or events"
         )
     return faults
+
+
+def unused(spec: Spec) -> list[Check]:
+    """A remark on keys of the ledger in a file that keeps none, for want of a margin."""
+    said = spec.incentive
+    idle = [k for k in OF_LEDGER if said is not None and k in said.model_fields_set]
+    if said is None or said.keeps_a_ledger or not idle:
+        return []
+    named = ", ".join(f"incentive.{k}" for k in idle)
+    why = "a rollout keeps no ledger"
+    if said.strategy != "rollout":
+        why = "there is no ledger without incentive.margin, the share of revenue that is left"
+    return [Check("unused", True, f"{named}: not used, as {why}")]
 
 
 def covariate_faults(spec: Spec, ref: str, known: Mapping[str, str]) -> list[str]:

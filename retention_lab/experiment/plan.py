@@ -121,6 +121,10 @@ def make_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
         offer, table = check_undesigned(spec, source)
         inputs = {i.name: i for i in table.inputs}
         checks, faults = table.checks, table.faults
+    if spec.incentive is not None:
+        from retention_lab.experiment.incentive import unused
+
+        checks = [*checks, *unused(spec)]
     if spec.survival is not None:
         cohort, more, found = check_cohorts(spec, source, arms)
         inputs |= {i.name: i for i in more}

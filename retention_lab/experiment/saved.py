@@ -10,7 +10,8 @@ from retention_lab.data.moments import Moments, differing_covariates
 from retention_lab.data.units import DAY
 from retention_lab.errors import PlanError
 from retention_lab.experiment.incentive import Offer, with_offer
-from retention_lab.experiment.needs import Needs, needs
+from retention_lab.experiment.needs import Column, Needs, needs
+from retention_lab.experiment.redemptions import column_of, of_reductions
 from retention_lab.experiment.sections import RANDOMISED
 from retention_lab.experiment.spec import Spec
 
@@ -19,7 +20,8 @@ from retention_lab.experiment.spec import Spec
 class Saved:
     """What metrics read of the reductions, their units by arm, faults of metrics, and fatal ones.
 
-    `faults` are pairs of a metric and why it cannot be had.
+    `faults` are pairs of a metric and why it cannot be had. `redeemed` is the column of who
+    redeemed an incentive, if there is one, with its units and redemptions by arm.
     """
 
     needed: Mapping[str, Needs]
@@ -27,6 +29,7 @@ class Saved:
     faults: Sequence[tuple[str, str]]
     fatal: Sequence[str]
     offer: Offer | None = None
+    redeemed: tuple[Column | None, Mapping[str, tuple[int, int]]] = (None, {})
 
 
 def saved_reductions(spec: Spec, files: Sequence[tuple[str, Path]]) -> Saved:
@@ -79,4 +82,7 @@ def saved_reductions(spec: Spec, files: Sequence[tuple[str, Path]]) -> Saved:
         by_arm = moments.roll_up(spec.design.arm)
         for (arm,), size in zip(by_arm.cells, by_arm.size, strict=True):
             counts[arm] = counts.get(arm, 0) + int(size)
-    return Saved(needed, counts, [f for _, m in held for f in m.faults.items()], fatal, offer)
+    faults = [f for _, m in held for f in m.faults.items()]
+    column = None if offer is None or fatal else column_of(spec, offer, needed)
+    who = {} if column is None else of_reductions(spec, [m for _, m in held], column)
+    return Saved(needed, counts, faults, fatal, offer, (column, who))

@@ -9,6 +9,7 @@ import pytest
 
 import retention_lab as rl
 from retention_lab.errors import PlanError
+from retention_lab.validate import REMARKS
 
 DAY = dt.datetime(2026, 1, 10)
 DESIGN = {"unit": "id", "arm": "got", "control": "no"}
@@ -114,3 +115,34 @@ def test_a_rollout_has_no_design(write):
     said = {"strategy": "rollout", "market": "m", "adopted": "a", "period": "p"}
     with pytest.raises(PlanError, match="a rollout has no design"):
         planned(write, said)
+
+
+def test_the_time_of_a_rollouts_covariate_is_not_passed_over(write):
+    panel = {
+        "m": ["a", "a", "b", "b"], "p": [1, 2, 1, 2], "since": [2.0, 2.0, None, None],
+        "y": [1.0, 2.0, 1.0, 1.5], "x": [1.0, 1.0, 2.0, 2.0],
+    }  # fmt: skip
+    said = {"strategy": "rollout", "market": "m", "adopted": "since", "period": "p"}
+    spec = {"data": {"units": "panel.parquet"}, "metrics": [{"name": "y", "kind": "mean"}]}
+    path = write({"panel": panel}, incentive={**said, "covariates": ["x"]}, **spec)
+    assert rl.plan(path).offer.outcomes == ("y",)
+    timed = [{"column": "x", "at": "nonsense"}]
+    path = write({"panel": panel}, incentive={**said, "covariates": timed}, **spec)
+    with pytest.raises(PlanError, match=r"a time \(at\) .* a rollout has none"):
+        rl.plan(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ({"revenue": "spent", "margin": 0.3, "cost": {"contact": 1}, "min_roi": 1}, None),
+        ({}, None),
+        ({"revenue": "spent", "cost": {"contact": 1}}, "incentive.revenue, incentive.cost: not"),
+        ({"min_roi": 1}, "incentive.min_roi: not used, as there is no ledger without"),
+    ],
+)
+def test_what_a_ledger_would_use_is_not_passed_over_where_there_is_none(write, said, named):
+    plan = planned(write, {"strategy": "randomised", **said})
+    told = [c.text for c in plan.checks if c.code == "unused"]
+    assert [t[: len(named or "")] for t in told] == ([named] if named else [])
+    assert "unused" in REMARKS
