@@ -17,7 +17,7 @@ REMARKS = frozenset({
     "alike", "id_metric", "late_entry", "rows_without_unit", "rows_without_time",
     "rows_after_as_of", "rows_not_counted", "without_origin", "before_origin", "missing_level",
     "several_levels", "missing_running", "nobody_redeems", "control_redeems", "everybody_redeems",
-    "unused", "ended",
+    "unused", "ended", "missing_arm",
 })  # fmt: skip
 
 

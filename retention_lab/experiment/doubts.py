@@ -15,6 +15,7 @@ from retention_lab.experiment.spec import Spec
 MISMATCH = 0.001  # as ab/split.py, which the verdict goes by
 NEARLY = 0.95  # of the rows have a value of their own
 SPACES = "differ in spaces or capitals only"
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "null", "(null)", "nan", "nat", "nil", "?"})
 ID = re.compile(r"(id|key|uuid|guid)$", re.IGNORECASE)
 
 
@@ -30,7 +31,7 @@ def doubts(
     `look` is what was seen of the table `ref`. Arms alike are a fault; the rest is a remark.
     """
     arms = [a for a in look.by_arm if a is not None]
-    found = [_alike_arms(arms), *_alike_segments(spec, source, ref, look)]
+    found = [_missing_arm(arms), _alike_arms(arms), *_alike_segments(spec, source, ref, look)]
     for c in columns:
         if spec.design is not None and c.how == "value" and c.value == spec.design.unit:
             text = f"metric {c.name!r} is made of {c.value!r}, which only names the units"
@@ -79,6 +80,13 @@ def _tail(chi2: float, df: int) -> float:
         k += 1
         term *= half / k
     return tail
+
+
+def _missing_arm(arms: Iterable[str]) -> Check | None:
+    """(A file that says what its missing values are called would have none of these.)"""
+    said = [repr(a) for a in arms if a.strip().lower() in MISSING]
+    text = f"arm {', '.join(said)}: is that a missing value? Leave such fields empty"
+    return Check("missing_arm", True, text) if said else None
 
 
 def _alike_arms(arms: Iterable[str]) -> Check | None:

@@ -20,6 +20,11 @@ WANTED = {  # pydantic's kinds of error -> what was wanted there
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("model_type", "dict_type"), "keys of its own, each with its value"),
+    "less_than_equal": "at most {le:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "greater_than": "more than {gt:g}",
 }
 At = tuple[str | int, ...]
 Lines = dict[At, int]
@@ -180,7 +185,8 @@ def _said(error: Any, at: At) -> str:
         hint = did_you_mean(str(error["input"]), choices)
         message = f"{error['input']!r} is none of {', '.join(choices)}{hint}"
     elif error["type"] in WANTED:
-        message = f"{error['input']!r} is not {WANTED[error['type']]}{_share(error['input'])}"
+        wanted = WANTED[error["type"]].format(**error.get("ctx", {}))
+        message = f"{error['input']!r} is not {wanted}{_share(error['input'])}"
     return f"{place + ': ' if place else ''}{message}"
 
 

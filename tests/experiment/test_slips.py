@@ -212,3 +212,36 @@ def test_what_is_left_out_has_its_own_mark_and_is_said_once(ask: Ask, project: P
     answer = ask("validate", "shop")
     assert "! 1 units without covariate 'spend': a group of their own" in answer.out
     assert "counted as 0" not in answer.out
+
+
+def test_an_arm_that_may_be_a_missing_value_is_asked_about(write: Write) -> None:
+    arms = ["a", "b", "NA"] * 40
+    path = write(
+        {"t": {"arm": arms, "x": [0.0, 1.0, 2.0, 4.0] * 30}},
+        data={"units": "t.parquet"},
+        design={"arm": "arm", "control": "a"},
+        metrics=[{"name": "x", "kind": "mean"}],
+    )
+    said = [c.text for c in make_plan(path).checks if c.code == "missing_arm"]
+    assert said == ["arm 'NA': is that a missing value? Leave such fields empty"]
+
+
+@pytest.mark.parametrize(
+    ("incentive", "said"),
+    [
+        ({"margin": 40}, "40 is not at most 1"),
+        ({"margin": 0.4, "cost": 5}, "5 is not keys of its own"),
+    ],
+)
+def test_a_number_out_of_its_range_is_told_without_names_of_types(
+    write: Write, incentive: dict[str, Any], said: str
+) -> None:
+    path = write(
+        {"t": {"arm": ["a", "b"] * 40, "x": [0.0, 1.0] * 40}},
+        data={"units": "t.parquet"},
+        design={"arm": "arm", "control": "a"},
+        metrics=[{"name": "x", "kind": "mean"}],
+        incentive={"strategy": "randomised", **incentive},
+    )
+    with pytest.raises(SpecError, match=said):
+        make_plan(path)

@@ -161,7 +161,8 @@ def _found(source: Source, tongue: Tongue) -> tuple[str, ...]:
         words = {"share": part, "deed": deed_first(source.spec, tongue.language)}
         if r.estimate is None:
             if note_code(r.note) == "not_reached":
-                said.append(tongue.say("findings.quantile_not", **words))
+                days = number(last_day(source), 0)
+                said.append(tongue.say("findings.quantile_not", days=days, **words))
             break
         days = number(r.estimate, 0)
         said.append(tongue.say("findings.quantile", days=days, **words))

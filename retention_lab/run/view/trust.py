@@ -117,7 +117,10 @@ def _gate(source: Source, tongue: Tongue) -> Block | None:
     alpha = share(source.spec.inference.alpha)
     said = [_rate("trust.gate_bad", r, tongue, alpha) for r in loud]
     if not loud and tested:
-        said.append(tongue.say("trust.gate_ok", alpha=alpha))
+        rates = sorted(r.estimate or 0.0 for r in tested)
+        low, high = share(rates[0]), share(rates[-1])
+        span = low if low == high else tongue.say("trust.gate_rates", low=low, high=high)
+        said.append(tongue.say("trust.gate_ok", alpha=alpha, rates=span))
     if careful:
         names = tongue.say("comma").join(tongue.metric(r.metric) for r in careful)
         said.append(tongue.say("trust.gate_careful", metrics=names))

@@ -202,7 +202,7 @@ def test_what_does_not_fit_is_a_fault_of_the_plan(write, incentive, said):
         ({"strategy": "randomised", "margin": 0.3}, "margin needs revenue"),
         ({"strategy": "randomised", "cost": {"redemption": 3}}, "needs redeemed"),
         ({"strategy": "dose", "dose": {"c10": 10}}, "two values or more"),
-        ({"strategy": "randomised", "cost": {"contact": -1}}, "greater than or equal to 0"),
+        ({"strategy": "randomised", "cost": {"contact": -1}}, "-1 is not at least 0"),
     ],
 )
 def test_what_is_missing_is_a_fault_of_the_file(write, incentive, said):
