@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from retention_lab.data.relations import condition, known_time
-from retention_lab.data.source import Source, quoted
+from retention_lab.data.source import Source
+from retention_lab.data.sql import quoted
 from retention_lab.experiment.spec import Spec
 
 ONCE = "first of its event"  # with spaces, as no metric's name can have them

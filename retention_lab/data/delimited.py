@@ -15,13 +15,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from retention_lab.data.source import Source, literal, quoted
+from retention_lab.data.missing import WORDS
+from retention_lab.data.sql import literal, quoted
 from retention_lab.errors import DataError
 
 EXACT = 2.0**53  # from which whole numbers are no longer all told apart as floating point
 FIRST = 500  # rows, which say of most columns of text that they are text
-NONE: tuple[str, ...] = ("", "na", "n/a", "#n/a", "<na>", "null", "(null)", "nan", "nat", "none")
-NONE += ("nil", "\\n", "-", ".", "?")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 COMMA = re.compile(r"[-+]?\d+(,\d+)?")
 TRUTH = re.compile(r"true|false|yes|no", re.IGNORECASE)
@@ -38,9 +37,6 @@ KINDS = [
     (TIME, "timestamp"),
     (ZONED, "timestamptz"),
 ]
-# A number with a currency, a percent sign, or separators of thousands.
-DRESSED = r"[^\d.,()+-]{0,3}\s?[-+(]?[^\d.,]{0,3}\d[\d.,'\s]*\s?[^\d.,]{0,3}\)?"
-
 Run = Callable[[str], Sequence[tuple[Any, ...]]]
 
 
@@ -147,7 +143,7 @@ def _guesses(values: Sequence[str], *, comma: bool) -> list[str]:
 
     Where all of them are missing, as with a date that most rows lack, that is anything.
     """
-    there = [v for v in (v.strip() for v in values) if v.lower() not in NONE]
+    there = [v for v in (v.strip() for v in values) if v.lower() not in WORDS]
     able = [kind for pattern, kind in KINDS if all(pattern.fullmatch(v) for v in there)]
     able = [kind for kind in able if comma or kind != "comma"]
     return able[:1] if there else able
@@ -164,7 +160,7 @@ def _others(value: str, kind: str) -> str:
 def _cast(name: str, kind: str) -> tuple[str, str]:
     """SQL for the text of column `name`, null where that says so, and for its cast to `kind`."""
     text = f"trim({quoted(name)})"
-    missing = ", ".join(literal(n) for n in NONE)
+    missing = ", ".join(literal(n) for n in WORDS)
     value = f"(case when lower({text}) not in ({missing}) then {text} end)"
     if kind == "comma":  # beside which a point is one of thousands: 1.234,5
         return value, f"cast(replace(replace({value}, '.', ' '), ',', '.') as double)"
@@ -185,27 +181,3 @@ def coded(paths: Sequence[Path]) -> None:
                     "UTF-8'), or convert it, by the encoding that it has: iconv -f WINDOWS-1252 "
                     "-t UTF-8 OLD.csv > NEW.csv (of Chinese files mostly -f GB18030)"
                 ) from None
-
-
-def why_text(source: Source, ref: str, column: str) -> str:
-    """What to do about a column of text that should hold numbers; begins with '; ', or is empty."""
-    name = f"trim({quoted(column)}::varchar)"
-    (row,) = source.query(
-        f"""select count(x) as n, count(distinct x) as levels,
-        count(x) filter (try_cast(x as double) is null) as texts,
-        count(x) filter (regexp_full_match(x, {literal(DRESSED)})) as dressed
-        from (select {name} as x from t where {name} <> '')""",
-        t=ref,
-    )
-    n, texts = row["n"], row["texts"]
-    recipe = "as a table of the kind under 'Dates written as text' in docs/experiment-file.md"
-    if n and row["dressed"] == n:
-        return (
-            "; its values are numbers with signs or separators (such as $, %, or the comma in "
-            f"1,234.50): write them as 1234.50 in the file, or {recipe}"
-        )
-    if 0 < row["levels"] <= 2:
-        return "; write yes and no, true and false, or 1 and 0"
-    if n and texts <= n / 10:
-        return f"; {texts:,} of its {n:,} values are no numbers: mend them in the file, or {recipe}"
-    return ""

@@ -26,7 +26,8 @@ from retention_lab.data.relations import (
     split_columns,
     unit_id,
 )
-from retention_lab.data.source import Source, quoted
+from retention_lab.data.source import Source
+from retention_lab.data.sql import quoted
 from retention_lab.experiment.needs import MISSING_LEVEL
 from retention_lab.experiment.sections import COHORT, EVENT, EXPOSURE
 from retention_lab.experiment.spec import Events, Spec

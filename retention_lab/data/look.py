@@ -10,7 +10,8 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from retention_lab.data.source import Source, quoted
+from retention_lab.data.source import Source
+from retention_lab.data.sql import quoted
 from retention_lab.data.times import HOUR
 from retention_lab.experiment.needs import Column
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from retention_lab.data.source import quoted
+from retention_lab.data.sql import quoted
 
 if TYPE_CHECKING:
     from retention_lab.data.source import Source

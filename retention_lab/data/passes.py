@@ -6,7 +6,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from retention_lab.data.relations import home, unit_id, used_events
-from retention_lab.data.source import Source, quoted
+from retention_lab.data.source import Source
+from retention_lab.data.sql import quoted
 
 if TYPE_CHECKING:
     from retention_lab.experiment.plan import Plan

@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from retention_lab.data.source import Source, literal, quoted
+from retention_lab.data.source import Source
+from retention_lab.data.sql import literal, quoted
 from retention_lab.experiment.needs import MISSING_LEVEL
 from retention_lab.experiment.sections import (
     CUSTOMERS,

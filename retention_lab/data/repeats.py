@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from retention_lab.data.source import Source, literal
+from retention_lab.data.source import Source
+from retention_lab.data.sql import literal
 from retention_lab.data.sums import Floats, Places, Sums, added, cells_of, fetch, levels_of
 
 Measure = Literal["events", "days", "value"]

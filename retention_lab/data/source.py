@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from retention_lab.data.footers import LONG, misread
+from retention_lab.data.sql import literal, quoted
 from retention_lab.data.times import HOUR
 from retention_lab.errors import DataError, PlanError, did_you_mean
 from retention_lab.experiment.spec import Data, Duckdb, Spec, hours
 
 ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SMALL = 32 * 2**20  # bytes
-LONG = "decimals of more than 38 digits"  # the engine takes them for other numbers
 MANY = 5_000_000  # rows, of which hashes are sorted at a time
 EPOCH, MICROSECOND = dt.datetime(1970, 1, 1), dt.timedelta(microseconds=1)
 READERS = dict.fromkeys((".parquet", ".pq"), "read_parquet")
@@ -254,9 +255,7 @@ class Source:
                 found = self.connection.execute(f"describe from {self.scan(ref)}").fetchall()
                 self._described[ref] = {row[0]: row[1] for row in found}
                 if self.scan(ref).startswith("read_parquet"):
-                    from retention_lab.data.footers import misread
-
-                    self._described[ref] |= misread(self._run, literal(_plain(self._paths(ref)[0])))
+                    self._described[ref] |= misread(self._run, self._names(self._paths(ref)))
         return self._described[ref]
 
     def rows(self, frame: Frame) -> list[dict[str, Any]]:
@@ -301,19 +300,23 @@ class Source:
         if readers == {"read_csv"}:
             return self._csv(paths)
         by_name = ", union_by_name = true" if len(paths) > 1 else ""
-        return f"read_parquet([{', '.join(literal(_plain(p)) for p in paths)}]{by_name})"
+        return f"read_parquet([{', '.join(self._names(paths))}]{by_name})"
 
     def _csv(self, paths: tuple[Path, ...]) -> str:
         from retention_lab.data import delimited
 
         self.spare_threads(paths)
         try:
-            return delimited.reader(self._run, [literal(_plain(p)) for p in paths])
+            return delimited.reader(self._run, self._names(paths))
         except duckdb.Error:
             delimited.coded(paths)
             raise
         finally:
             self.connection.execute("reset threads")
+
+    @staticmethod
+    def _names(paths: Sequence[Path]) -> list[str]:
+        return [literal(_plain(p)) for p in paths]
 
     def _run(self, sql: str) -> list[tuple[Any, ...]]:
         return self.connection.execute(sql).fetchall()
@@ -388,13 +391,3 @@ def _kind(dtype: str) -> str:
         return "text"
     numbers = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL")
     return "number" if dtype.removeprefix("U").startswith(numbers) else "other"
-
-
-def quoted(name: str) -> str:
-    """A column's or table's name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text constant in SQL."""
-    return "'" + text.replace("'", "''") + "'"

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from retention_lab.data import stored
 from retention_lab.data.cells import Levels, apart, joined, picked
 from retention_lab.data.codes import distinct, joint, times_of
-from retention_lab.data.source import Frame, Source, quoted
+from retention_lab.data.source import Frame, Source
+from retention_lab.data.sql import quoted
 from retention_lab.errors import DataError, counted
 
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retention_lab.data.moments import Floats
-from retention_lab.data.source import literal, quoted
+from retention_lab.data.sql import literal, quoted
 from retention_lab.data.unit_rows import MOST
 from retention_lab.errors import DataError, counted
 from retention_lab.experiment.needs import MISSING_LEVEL, Column

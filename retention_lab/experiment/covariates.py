@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from retention_lab.data.delimited import why_text
 from retention_lab.data.look import look_at_covariates
 from retention_lab.data.source import Source
 from retention_lab.errors import counted, did_you_mean
 from retention_lab.experiment.findings import Check
 from retention_lab.experiment.needs import MISSING_LEVEL, Covariate
 from retention_lab.experiment.spec import Spec
+from retention_lab.experiment.text_columns import why_text
 
 MOST_LEVELS = 20
 CODED = ("number", "truth", "text")  # kinds of columns that can be covariates

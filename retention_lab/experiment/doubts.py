@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from retention_lab.data.look import UnitLook
-from retention_lab.data.source import Source, quoted
+from retention_lab.data.missing import WORDS
+from retention_lab.data.source import Source
+from retention_lab.data.sql import quoted
 from retention_lab.experiment.findings import Check
 from retention_lab.experiment.needs import Column
 from retention_lab.experiment.spec import Spec
@@ -15,7 +17,7 @@ from retention_lab.experiment.spec import Spec
 MISMATCH = 0.001  # as ab/split.py, which the verdict goes by
 NEARLY = 0.95  # of the rows have a value of their own
 SPACES = "differ in spaces or capitals only"
-MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "null", "(null)", "nan", "nat", "nil", "?"})
+MISSING = frozenset(WORDS) - {"none"}  # which is a good name of an arm
 ID = re.compile(r"(id|key|uuid|guid)$", re.IGNORECASE)
 
 

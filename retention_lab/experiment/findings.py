@@ -97,7 +97,7 @@ class Findings:
 
     def _no_numbers(self, key: str, name: str, ref: str, kind: str) -> None:
         """A fault: a column of `kind` should hold numbers; of text with what to do about it."""
-        from retention_lab.data.delimited import why_text
+        from retention_lab.experiment.text_columns import why_text
 
         hint = why_text(self.source, ref, name) if kind == "text" else ""
         self.fatal.append(f"{key}: column {name!r} of {ref} holds {kind}, not numbers{hint}")

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from retention_lab.data.counted import counted_rows
-from retention_lab.data.source import Source, quoted
+from retention_lab.data.source import Source
+from retention_lab.data.sql import quoted
 from retention_lab.data.times import HOUR, end_of
 from retention_lab.errors import counted
 from retention_lab.experiment.findings import Check

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from retention_lab.data.panel import Panel, panel_of
-from retention_lab.data.source import quoted
+from retention_lab.data.sql import quoted
 from retention_lab.errors import counted
 from retention_lab.experiment.findings import TIMES
 from retention_lab.experiment.undesigned import NUMBERS, Undesigned

@@ -195,14 +195,14 @@ def _doubts(units: str, unit: Column | None, ids: list[Column]) -> tuple[str, ..
 
 
 def _numbers_as_text(source: Source, units: str, texts: list[Column]) -> list[str]:
-    from retention_lab.data.delimited import why_text
+    from retention_lab.experiment.text_columns import why_text
 
     hints = {c.name: why_text(source, units, c.name) for c in texts}
     return [f"{name!r} is text, and no metric is made of it{h}" for name, h in hints.items() if h]
 
 
 def _no_numbers(source: Source, units: str, columns: list[Column]) -> str:
-    from retention_lab.data.delimited import why_text
+    from retention_lab.experiment.text_columns import why_text
 
     hints = [
         f"{c.name!r} holds text{hint}"
@@ -232,7 +232,7 @@ def check_name(name: str) -> None:
 
 def _look(source: Source, units: str, arm: str) -> tuple[list[Column], list[str]]:
     """Every column but the arm's, and the arms, as text, sorted."""
-    from retention_lab.data.source import LONG
+    from retention_lab.data.footers import LONG
 
     known = source.columns(units)
     relation = source.table(units, {c: c for c in known}).to_native()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retention_lab.data.source import Source, quoted
+from retention_lab.data.source import Source
+from retention_lab.data.sql import quoted
 from retention_lab.data.times import no_times
 from retention_lab.errors import PlanError, did_you_mean
 from retention_lab.experiment.spec import Data

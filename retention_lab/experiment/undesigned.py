@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 
-from retention_lab.data.source import Source, quoted
+from retention_lab.data.source import Source
+from retention_lab.data.sql import quoted
 from retention_lab.experiment.findings import Findings
 from retention_lab.experiment.incentive import Offer, outcomes
 from retention_lab.experiment.sections import Incentive

@@ -13,6 +13,7 @@ from retention_lab.data import delimited
 from retention_lab.data.source import Source
 from retention_lab.errors import DataError
 from retention_lab.experiment.spec import Data
+from retention_lab.experiment.text_columns import why_text
 
 
 def source(folder: Path) -> Source:
@@ -174,5 +175,5 @@ def test_a_text_that_should_be_numbers_says_why(
     tmp_path: Path, values: list[str], hint: str
 ) -> None:
     (tmp_path / "t.csv").write_text("i,x\n" + "".join(f"{i},{v}\n" for i, v in enumerate(values)))
-    found = delimited.why_text(source(tmp_path), "t.csv", "x")
+    found = why_text(source(tmp_path), "t.csv", "x")
     assert hint in found if hint else found == ""

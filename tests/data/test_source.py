@@ -165,6 +165,13 @@ def test_an_error_does_not_quote_a_customers_row(folder):
         assert "jane" not in str(caught.value)
 
 
+def test_such_a_decimal_is_found_in_any_file_of_several(tmp_path):
+    for i, digits in enumerate((20, 40)):
+        values = pa.array([Decimal("1.5")], pa.decimal256(digits, 4))
+        pq.write_table(pa.table({"y": values}), tmp_path / f"t{i}.parquet")
+    assert source(tmp_path).columns("t*.parquet")["y"] == "decimals of more than 38 digits"
+
+
 @pytest.mark.parametrize(("digits", "kind"), [(38, "number"), (40, "other"), (76, "number")])
 def test_decimals_that_the_engine_misreads_are_no_numbers(tmp_path, digits, kind):
     values = pa.array([Decimal("1.5"), Decimal("-2.25")], pa.decimal256(digits, 4))
