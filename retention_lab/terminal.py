@@ -44,6 +44,7 @@ AT_HAND = {
 NUMBERS = ("seconds", "first", "second", "baseline", "units", "entry days", "read-out day")
 INVALID = {
     "sample_ratio_mismatch": "the split is not the planned one",
+    "covariate_differs": "a covariate differs between the arms",
     "no_arm": "units have no arm",
     "primary_no_result": "a primary metric has no result",
 }

@@ -22,6 +22,7 @@ def decide(plan: Plan, results: Results) -> Verdict:
     """The verdict, by rules that stand in the file before any result is seen.
 
     invalid       the split between the arms is not the planned one (sample ratio, p < 0.001),
+                  a covariate is not the same in them (p < 0.001 of all comparisons together),
                   units have no arm, or a primary metric has no result
     ship          an arm is better in a primary metric (adjusted p below alpha), worse in none,
                   and harms no guardrail; where several are, the one with the largest effect
@@ -62,6 +63,7 @@ def _validity(plan: Plan, results: Results) -> list[Reason]:
             reasons.append(
                 Reason("sample_ratio_mismatch", {"chi2": row.estimate, "p": row.p_value})
             )
+    reasons += _moved(plan, results)
     reasons += [Reason("no_arm", {"text": c.text}) for c in plan.checks if c.code == "no_arm"]
     for metric in plan.spec.primary:
         rows = _overall(plan, results, metric)
@@ -70,6 +72,20 @@ def _validity(plan: Plan, results: Results) -> list[Reason]:
             numbers = {"metric": metric, "arm": rows[0].arm, "note": rows[0].note}
             reasons.append(Reason("primary_no_result", numbers))
     return reasons
+
+
+def _moved(plan: Plan, results: Results) -> list[Reason]:
+    """A covariate that differs between arms beyond chance: measured afterwards, or a broken split.
+
+    Either way the adjusted effect is not that of the arm. Metrics may share covariates.
+    """
+    rows = results.where(estimand="covariate_difference", baseline=plan.arms[0]).rows
+    once = {(r.term, r.arm): r for r in rows if r.p_value is not None and r.std_error}
+    worst = min(once.values(), key=lambda r: r.p_value or 0.0, default=None)
+    if worst is None or (worst.p_value or 0.0) >= MISMATCH / len(once):
+        return []
+    numbers = {"covariate": worst.term, "arm": worst.arm, "p": worst.p_value}
+    return [Reason("covariate_differs", numbers)]
 
 
 def _waiting(plan: Plan, results: Results) -> list[Reason]:

@@ -254,6 +254,17 @@ def welch_df(arm: Level, base: Level) -> float:
     return (a + b) * (a + b) / (a * a / arm.freedom + b * b / base.freedom)
 
 
+def equal_variances_too(found: Estimate, arm: Level, base: Level) -> Estimate:
+    """The same difference of two means with the p-value of Student's t, if that is larger."""
+    if found.estimate is None or found.p_value is None:
+        return found
+    spread = sum((x.n - 1) * x.n * x.variance for x in (arm, base))
+    df = arm.n + base.n - 2
+    error = math.sqrt(spread / df * (1 / arm.n + 1 / base.n))
+    common = 2.0 * float(special.stdtr(df, -abs(found.estimate) / error))
+    return dataclasses.replace(found, p_value=max(found.p_value, common))
+
+
 def critical(df: float, alpha: float) -> float:
     """Two-sided critical value of Student's t."""
     return float(special.stdtrit(df, 1.0 - alpha / 2.0))

@@ -130,6 +130,7 @@ def reason_text(reason: Reason, spec: Spec, language: str, beside: Sequence[Reas
         "interval": interval_text(spec, shown, n.get(low), n.get(high), language),
         "margin": numbers.measure("size", kind).text(margin, language),
         "p": p,
+        "covariate": metric_label(spec, str(n.get("covariate", "")).partition(":")[0], language),
         "note": note_text(n.get("note"), language),
         "chi2": numbers.number(n.get("chi2"), 2),
         "immature": numbers.number(n.get("immature"), 0),

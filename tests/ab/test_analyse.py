@@ -157,15 +157,19 @@ def test_a_small_country_is_not_its_region_less_the_others(write):
         assert len(hidden & {c for c, r in region.items() if r == area}) >= 2
 
 
-def test_a_hidden_arm_does_not_show_in_the_sample_ratio(write):
+@pytest.mark.parametrize("few", [5, 10])
+@pytest.mark.parametrize(("planned", "p_value"), [(1.0, 0.0005), (0.01, None)])
+def test_a_hidden_arm_does_not_show_in_the_sample_ratio(write, few, planned, p_value):
+    """Whatever its size, the same is told: that the split is off, or nothing."""
     columns = normal(800)
-    columns["arm"] = np.array(["a"] * 400 + ["b"] * 390 + ["c"] * 10)
+    columns["arm"] = np.array(["a"] * 400 + ["b"] * (400 - few) + ["c"] * few)
     columns["y"] = [None] * 30 + [1.0] * 770
     metrics = [X, {"name": "y", "kind": "mean", "missing": "drop"}]
-    _, results, _ = run(write, columns, metrics)
+    design = {**DESIGN, "expected_split": {"a": 1.0, "b": 1.0, "c": planned}}
+    _, results, _ = run(write, columns, metrics, design=design)
     split = results.one(estimand="sample_ratio")
     assert split.estimate is split.n is None
-    assert split.p_value == float(f"{split.p_value:.2g}")
+    assert split.p_value == p_value
     assert all(r.n is None for r in results.where(estimand="missing").rows)
 
 

@@ -141,6 +141,22 @@ def test_a_broken_split_is_invalid_whatever_the_effect():
     assert found == ("invalid", None, ["sample_ratio_mismatch", "primary_better"])
 
 
+def covariate(p, term="age", arm="b"):
+    return Row(analysis="quality", metric="back", estimand="covariate_difference", term=term,
+               arm=arm, baseline="a", estimate=1.0, std_error=0.2, p_value=p)  # fmt: skip
+
+
+def test_a_covariate_that_differs_is_invalid_at_one_in_a_thousand_of_all_comparisons():
+    effects = effect("back", "b", *UP)
+    found = verdict([MAIN], effects, covariate(1e-5), arms=("a", "b"))
+    assert found == ("invalid", None, ["covariate_differs", "primary_better"])
+    assert verdict([MAIN], effects, covariate(0.002), arms=("a", "b"))[0] == "ship"
+    several = [covariate(0.0005, f"x{i}") for i in range(10)]
+    assert verdict([MAIN], effects, *several, arms=("a", "b"))[0] == "ship"
+    again = [covariate(0.0005)] * 10  # ten metrics that share a covariate
+    assert verdict([MAIN], effects, *again, arms=("a", "b"))[0] == "invalid"
+
+
 def test_a_primary_metric_without_result_is_invalid():
     found = verdict([MAIN], nothing("back", "b"), arms=("a", "b"))
     assert found[0] == "invalid"

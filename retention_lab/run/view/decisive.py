@@ -9,7 +9,7 @@ WEIGHT = {
     "ship": ("primary_better",),
     "stop": ("guardrail_harmed", "primary_worse", "no_worthwhile_effect"),
     "keep_running": ("guardrail_unclear", "primary_unclear", "immature"),
-    "invalid": ("sample_ratio_mismatch", "no_arm", "primary_no_result"),
+    "invalid": ("sample_ratio_mismatch", "covariate_differs", "no_arm", "primary_no_result"),
 }
 
 

@@ -230,7 +230,9 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
     facts.append((tongue.say("rests.period"), _period(source, tongue)))
     test = source.results.where(estimand="sample_ratio").rows
     p = test[0].p_value if test else None
-    key = "ratio_none" if p is None else "ratio_bad" if p < MISMATCH else "ratio_ok"
+    key = "ratio_bad" if p is not None and p < MISMATCH else "ratio_ok"
+    if p is None:  # of an arm too small to show, only a mismatch is told
+        key = "ratio_hidden" if test else "ratio_none"
     facts.append((tongue.say("rests.ratio"), tongue.say(f"rests.{key}", p=p_text(p))))
     left = [
         int(r.estimate)

@@ -79,9 +79,13 @@ def quality(source: Source, tongue: Tongue) -> Quality:
 
 def _ratio(source: Source, tongue: Tongue) -> tuple[str, bool]:
     rows = source.results.where(estimand="sample_ratio").rows
-    if not rows or rows[0].p_value is None:
+    if not rows:
         return tongue.say("quality.ratio_none"), True
     p = rows[0].p_value
+    if p is None:
+        return tongue.say("quality.ratio_hidden"), True
+    if rows[0].estimate is None:
+        return tongue.say("quality.ratio_hidden_bad", p=p_text(p)), False
     words = {"chi2": number(rows[0].estimate, 2), "p": p_text(p)}
     if p >= MISMATCH:
         return tongue.say("quality.ratio_ok", **words), True
