@@ -22,7 +22,8 @@ from retention_lab.run.folder import (
     write_atomically,
 )
 from retention_lab.run.html import page
-from retention_lab.run.view.decisive import because_key, decisive
+from retention_lab.run.view.decisive import because as weightiest
+from retention_lab.run.view.decisive import decisive
 from retention_lab.run.view.findings import is_study, short, state_of
 from retention_lab.texts import LANGUAGES, kind_of, label, metric_label, plain, say, texts
 from retention_lab.texts.incentive import (
@@ -279,15 +280,7 @@ def _because(verdict: Verdict, spec: Spec, language: str) -> str:
         return short(verdict, spec, language)
     if decided(verdict):
         return because(verdict, spec, language, command=is_offer(spec))
-    reasons = decisive(verdict)
-    if not reasons or verdict.decision == "ship":
-        return ""
-    numbers = reasons[0].numbers
-    words = {
-        "metric": metric_label(spec, numbers.get("metric"), language),
-        "arm": label(spec, numbers.get("arm"), language),
-    }
-    return say(language, because_key(verdict, reasons[0]), **words)
+    return weightiest(verdict, spec, language)
 
 
 def _effect(verdict: Verdict, spec: Spec, language: str) -> Effect | None:

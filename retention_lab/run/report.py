@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from retention_lab.run.compare import Comparison
 
 MOST_FIGURES = 12
+WHO = ("sample_ratio_mismatch", "covariate_differs", "no_arm")
 
 
 def write_reports(folder: Path) -> list[Path]:
@@ -147,11 +148,11 @@ class _Draw:
 
     @property
     def about_split(self) -> bool:
-        """Whether the split of the customers is what makes the test invalid."""
-        return any(r.code == "sample_ratio_mismatch" for r in self.source.verdict.reasons)
+        """Whether what makes the test invalid lies in who is in which arm: then no effect is shown."""
+        return any(r.code in WHO for r in self.source.verdict.reasons)
 
     def hero(self) -> Markup:
-        """The effect that decides; the split where that makes the test invalid."""
+        """The effect that decides; the split where nobody should read an effect."""
         if self.about_split:
             return self._svg("why", split_plot)
         ledger = ledger_figure(self.source)

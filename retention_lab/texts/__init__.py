@@ -14,6 +14,7 @@ from retention_lab.texts.catalog import LANGUAGES, placeholders, say, texts
 __all__ = [
     "LANGUAGES",
     "as_markdown",
+    "covariate_label",
     "interval_text",
     "kind_of",
     "label",
@@ -53,6 +54,18 @@ def metric_label(spec: Spec, name: object, language: str) -> str:
     if CROSS in str(name):
         return CROSS.join(metric_label(spec, part, language) for part in str(name).split(CROSS))
     return plain(str(name).replace("_", " "))
+
+
+def covariate_label(spec: Spec, term: object, language: str) -> str:
+    """``region: Africa`` in the reader's words, ``history`` or ``history missing``."""
+    name, _, level = str(term or "").partition(": ")
+    if level:
+        words = {"level": label(spec, level, language), "name": metric_label(spec, name, language)}
+        return say(language, "trust.level", **words)
+    if name.endswith(" missing"):
+        name = metric_label(spec, name.removesuffix(" missing"), language)
+        return say(language, "trust.missing", name=name)
+    return metric_label(spec, name, language)
 
 
 def plain(text: str) -> str:
@@ -130,7 +143,7 @@ def reason_text(reason: Reason, spec: Spec, language: str, beside: Sequence[Reas
         "interval": interval_text(spec, shown, n.get(low), n.get(high), language),
         "margin": numbers.measure("size", kind).text(margin, language),
         "p": p,
-        "covariate": metric_label(spec, str(n.get("covariate", "")).partition(":")[0], language),
+        "covariate": covariate_label(spec, n.get("covariate"), language),
         "note": note_text(n.get("note"), language),
         "chi2": numbers.number(n.get("chi2"), 2),
         "immature": numbers.number(n.get("immature"), 0),

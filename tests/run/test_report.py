@@ -15,13 +15,17 @@ from run.pages import Make, Page, PageOf, pages
 from run.sample import CASES, coupon, email, harm, mismatch, write
 from run.sample_rows import Case, Cell, quality, reason
 from run.sample_rows import compare as compare_arms
+from run.viewing import NBSP
 
 from retention_lab.errors import RunError
+from retention_lab.experiment.load import parse, validate
 from retention_lab.results import Reason, Results, Row, Verdict
 from retention_lab.run.compare import compare
 from retention_lab.run.report import comparison_html, write_reports
+from retention_lab.run.view.decisive import WEIGHT, because
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.run.view.tables import arm_lines
+from retention_lab.texts import LANGUAGES
 
 
 def test_one_page_a_language_and_every_figure_is_kept(tmp_path: Path) -> None:
@@ -279,6 +283,33 @@ def test_an_invalid_test_tells_each_reason_once_and_no_effect(tmp_path: Path) ->
     en = pages(Case(case.name, case.spec, case.results, verdict), tmp_path)["en"]
     assert "is better with" not in en.text
     assert en.text.count("no result. Nobody.") == 1
+
+
+def test_a_covariate_that_differs_is_named_in_the_readers_words(tmp_path: Path) -> None:
+    case = harm()
+    moved = {"covariate": "big_spender missing", "arm": "daily", "p": 1e-7}
+    verdict = Verdict("invalid", None, (Reason("covariate_differs", moved),))
+    found = pages(Case(case.name, case.spec, case.results, verdict), tmp_path)
+    assert "“Spent over $500, missing” is not the same in the arms" in found["en"].text
+    assert "“Spent over $500, missing” differs with “One mail a day” beyond" in found["en"].text
+    said = found["zh"].text.replace(NBSP, " ")
+    assert "各组的“消费超过 500 美元" in said
+    assert "（缺失）”不一致" in said
+    html = next(tmp_path.rglob("report.en.html")).read_text(encoding="utf-8")
+    first = html[: html.index('<section aria-labelledby="why">')]
+    assert "Customers by arm" in first
+    assert "relative change" not in first
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("decision", [d for d in WEIGHT if d != "ship"])
+def test_every_reason_that_can_decide_has_its_sentence(decision: str, language: str) -> None:
+    spec = validate(parse(harm().spec)[0])
+    numbers = {"metric": "repurchased", "arm": "days_30", "covariate": "history missing"}
+    for code in WEIGHT[decision]:
+        said = because(Verdict(decision, None, (Reason(code, numbers),)), spec, language)
+        assert said
+        assert "{" not in said
 
 
 def test_all_arms_of_a_metric_have_as_many_digits(tmp_path: Path) -> None:

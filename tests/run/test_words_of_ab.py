@@ -54,7 +54,8 @@ def test_no_empty_card_below_what_was_found_wrong(tmp_path: Path) -> None:
             continue
         rows.append(r)
     wrong = Row(analysis="quality", metric="spend", estimand="covariate_difference", term="age",
-                arm="Mens E-Mail", baseline="No E-Mail", estimate=3.0, std_error=0.1, p_value=1e-9)  # fmt: skip
+                arm="Mens E-Mail", baseline="No E-Mail", estimate=3.0, std_error=0.1,
+                p_value=1e-9)  # fmt: skip
     page = pages(of([*rows, wrong]), tmp_path)["en"]
     assert "The arms were not alike before the test" in page.text
     html = next(tmp_path.rglob("report.en.html")).read_text(encoding="utf-8")

@@ -1,8 +1,10 @@
-"""A verdict in; the reason that weighs most out. Needs no figures, so the index is quick."""
+"""A verdict in; the reason that weighs most out, in words. Needs no figures: the index is quick."""
 
 from __future__ import annotations
 
+from retention_lab.experiment.spec import Spec
 from retention_lab.results import Reason, Verdict
+from retention_lab.texts import covariate_label, label, metric_label, say
 
 MISMATCH = 0.001  # below this p-value the analysis calls a split a mismatch
 WEIGHT = {
@@ -44,6 +46,15 @@ def decisive(verdict: Verdict) -> tuple[Reason, ...]:
     )
 
 
-def because_key(verdict: Verdict, reason: Reason) -> str:
-    """The key of the sentence for the weightiest reason; a test that is over has its own."""
-    return f"because.ended_{reason.code}" if verdict.ended else f"because.{reason.code}"
+def because(verdict: Verdict, spec: Spec, language: str) -> str:
+    """A sentence for the weightiest reason not to ship; a test that is over has its own."""
+    found = decisive(verdict)
+    if not found or verdict.decision == "ship":
+        return ""
+    n = found[0].numbers
+    words = {
+        "metric": metric_label(spec, n.get("metric"), language),
+        "arm": label(spec, n.get("arm"), language),
+        "covariate": covariate_label(spec, n.get("covariate"), language),
+    }
+    return say(language, f"because.{'ended_' if verdict.ended else ''}{found[0].code}", **words)

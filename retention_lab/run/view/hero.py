@@ -10,7 +10,7 @@ from retention_lab.figures.effects import DIFFERENCES, arms_of
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import against_control
 from retention_lab.run.view.change import changes
-from retention_lab.run.view.decisive import MISMATCH, because_key, decisive, told
+from retention_lab.run.view.decisive import MISMATCH, because, decisive, told
 from retention_lab.run.view.incentive_words import assumed, told_money, told_sure
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import kind_of, level_of, metric_of, reason_text, window_text
@@ -114,14 +114,8 @@ def _because(source: Source, tongue: Tongue, focus: Focus | None) -> str:
     verdict = source.verdict
     if decided(verdict):
         return told_money(source, tongue)
-    reasons = decisive(verdict)
-    if reasons and verdict.decision != "ship":
-        numbers = reasons[0].numbers
-        words = {
-            "metric": tongue.metric(numbers.get("metric")),
-            "arm": tongue.arm(numbers.get("arm")),
-        }
-        return tongue.say(because_key(verdict, reasons[0]), **words)
+    if verdict.decision != "ship" and decisive(verdict):
+        return because(verdict, tongue.spec, tongue.language)
     said = [_effect(source, tongue, focus)] if focus else []
     better = {r.numbers.get("arm") for r in verdict.reasons if r.code == "primary_better"}
     for code, key in (("guardrail_harmed", "other_harmed"), ("guardrail_unclear", "other_unsafe")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, Table, Value, against_control, value
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import note_code, note_text
+from retention_lab.texts import covariate_label, note_code, note_text
 from retention_lab.texts.numbers import measure, number, p_cell, p_text, share
 
 SEEN_ODD = 0.001  # a covariate that differs at this level, all comparisons counted, is off
@@ -72,7 +72,7 @@ def _balance(source: Source, tongue: Tongue) -> Block | None:
     worst = known[0]
     odd = (worst.p_value or 0.0) < SEEN_ODD / len(known)
     words = {
-        "covariate": _covariate(worst, tongue),
+        "covariate": covariate_label(tongue.spec, worst.term, tongue.language),
         "arm": tongue.arm(worst.arm),
         "p": p_text(worst.p_value),
         "n": number(len(known), 0),
@@ -81,7 +81,7 @@ def _balance(source: Source, tongue: Tongue) -> Block | None:
     heads = ("trust.covariate", "table.arm", "table.difference", "table.p")
     lines = tuple(
         (
-            Value(_covariate(r, tongue)),
+            Value(covariate_label(tongue.spec, r.term, tongue.language)),
             Value(tongue.arm(r.arm)),
             value(r, measure("difference", "mean", r.ci_low, r.ci_high), tongue),
             Value(p_cell(r.p_value)),
@@ -92,17 +92,6 @@ def _balance(source: Source, tongue: Tongue) -> Block | None:
     named = tuple(tongue.say(key) for key in heads)
     table = Table(caption, named, lines, tongue.say("table.show"))
     return Block(tongue.say("trust.balance_title"), (said,), (table,), not odd)
-
-
-def _covariate(row: Row, tongue: Tongue) -> str:
-    """``region: Africa`` in the reader's words, ``history`` or ``history missing``."""
-    name, _, level = (row.term or "").partition(": ")
-    if level:
-        return tongue.say("trust.level", name=tongue.metric(name), level=tongue.arm(level))
-    if name.endswith(" missing"):
-        name = tongue.metric(name.removesuffix(" missing"))
-        return tongue.say("trust.missing", name=name)
-    return tongue.metric(name)
 
 
 def _gate(source: Source, tongue: Tongue) -> Block | None:
