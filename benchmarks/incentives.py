@@ -1,9 +1,11 @@
 """Units that nobody randomised in; our effects' times beside bare fits and peers', out.
 
 500,000 units, 10 covariates, 5 folds, the same learner with the same settings and threads for
-everybody. Every way starts from the same arrays on disk in a process of its own; the ways take
-turns, and ratios are of one turn. The peers (DoubleML, EconML) have an environment of their own,
-made in the cache folder. Effects are not compared, for folds differ; they are kept in the results.
+everybody, and the same folds of rows in the same order, without which boosting stops early at other
+iterations and takes half as long or twice. So ours, the bare fits and DoubleML must find the same
+effect. (EconML has one regression for both arms: its effect is kept, not compared.) Every way
+starts from the same arrays on disk in a process of its own; the ways take turns, and ratios are of
+one turn. The peers have an environment of their own, made in the cache folder.
 """
 
 from __future__ import annotations
@@ -18,18 +20,20 @@ import numpy as np
 
 from benchmarks.lives import in_turns
 from benchmarks.peers import environment
+from retention_lab.incentives.observed.crossfit import make_folds
 from retention_lab.incentives.observed.nuisance import Boosting
+from retention_lab.incentives.observed.sample import make_sample
 from retention_lab.incentives.observed.threads import free_cores
 from retention_lab.paths import cache_folder
 
 PEERS = ("doubleml==0.11.4", "econml==0.17.0")
 NAMES = ("doubleml", "econml")
-ROWS, COVARIATES = 500_000, 10
+ROWS, COVARIATES, FOLDS = 500_000, 10, 5
 
 
 def units(rows: int = ROWS) -> Path:
-    """A folder of arrays: x, two and three arms that depend on it, three outcomes."""
-    folder = cache_folder() / "bench" / f"observed-{rows // 1000}k"
+    """A folder of arrays in the order of our fits: x, two and three arms, folds, three outcomes."""
+    folder = cache_folder() / "bench" / f"observed-in-folds-{rows // 1000}k"
     if (folder / "y.npy").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,8 +46,13 @@ def units(rows: int = ROWS) -> Path:
     level = x[:, 0] + np.sin(2.0 * x[:, 1]) + 0.5 * x[:, 4]
     gain = 0.5 * (two + (three > 0))[:, None]
     y = level[:, None] + gain + rng.normal(size=(rows, 3))
+    columns = {f"x{j}": x[:, j] for j in range(COVARIATES)}
+    order = make_sample(two.astype(str), ("0", "1"), columns, {}).order
+    fold = make_folds(two[order], FOLDS, seed=1)
+    last = np.lexsort((fold, two[order]))
     for name, array in (("x", x), ("arms2", two), ("arms3", three), ("y", y)):
-        np.save(folder / f"{name}.npy", array)
+        np.save(folder / f"{name}.npy", array[order][last])
+    np.save(folder / "fold.npy", fold[last])
     return folder
 
 

@@ -21,7 +21,7 @@ Took = dict[str, Any]
 
 
 def read(folder: str, *names: str) -> list[np.ndarray]:
-    """Arrays of the bench's units: x [n, 10], two or three arms, y [n, 3]."""
+    """Arrays of the bench's units: x [n, 10], two or three arms, fold, y [n, 3]."""
     return [np.load(Path(folder) / f"{name}.npy") for name in names]
 
 
@@ -56,12 +56,13 @@ def ours(folder: str, learner: str, threads: str, arms: int = 2, outcomes: int =
         clock.lap("effects")
         return [float(v) for e in found for v in (e.estimate or 0.0, e.std_error or 0.0)]
 
-    return told(rounds_of(work, 1))
+    return rounds_of(work, 1)
 
 
 def together(folder: str, learner: str, threads: str) -> Took:
     """Three outcomes and two arms against the control."""
-    return ours(folder, learner, threads, arms=3, outcomes=3)
+    said = ours(folder, learner, threads, arms=3, outcomes=3)
+    return {"took": said["took"], "effects": said["found"], "found": []}
 
 
 def raw(folder: str, learner: str, threads: str) -> Took:
@@ -80,9 +81,8 @@ def raw(folder: str, learner: str, threads: str) -> Took:
         return classifier, HistGradientBoostingRegressor(**settings)
 
     def work(clock: Clock) -> Sequence[float]:
-        x, arm, y = read(folder, "x", "arms2", "y")
+        x, arm, fold, y = read(folder, "x", "arms2", "fold", "y")
         with threadpool_limits(int(threads)):
-            fold = np.random.default_rng(1).permutation(len(x)) % FOLDS
             p, mu = np.empty(len(x)), np.empty((2, len(x)))
             for f in range(FOLDS):
                 out, seen = fold == f, fold != f
@@ -95,12 +95,7 @@ def raw(folder: str, learner: str, threads: str) -> Took:
         psi = mu[1] - mu[0] + np.where(arm, (y[:, 0] - mu[1]) / p, -(y[:, 0] - mu[0]) / (1 - p))
         return [float(psi.mean()), float(psi.std() / np.sqrt(len(psi)))]
 
-    return told(rounds_of(work, 1))
-
-
-def told(said: Took) -> Took:
-    """Folds differ from way to way, so effects are told apart from what must be the same."""
-    return {"took": said["took"], "effects": said["found"], "found": []}
+    return rounds_of(work, 1)
 
 
 WAYS: dict[str, Callable[..., Took]] = {w.__name__: w for w in (ours, together, raw)}

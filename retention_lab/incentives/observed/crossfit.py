@@ -129,14 +129,14 @@ def cross_fit(
     fits = 0
     with threads(most_threads) as used:
         for together in patterns.values():
-            more, count = _together(sample, learner, fold, folds, together)
+            more, count = _together(sample, learner, fold, folds, together, used)
             found |= more
             fits += count
     return Fitted({k: found[k] for k in names}, fold, fits, folds, used, learner.name)
 
 
 def _together(
-    sample: Sample, learner: Learner, fold: Ints, folds: int, names: list[str]
+    sample: Sample, learner: Learner, fold: Ints, folds: int, names: list[str], cores: int
 ) -> tuple[dict[str, Crossed], int]:
     """Outcomes that are known of the same units."""
     known = ~np.isnan(sample.y[names[0]])
@@ -166,13 +166,13 @@ def _together(
     starts = np.stack([flat[a * folds : (a + 1) * folds + 1] for a in range(len(large))])
     scaled, centres, scales = _scaled(np.stack([sample.y[k][rows] for k in names], axis=1))
     blocks = Blocks(sample.x[rows], scaled, starts)
-    expected, fits = learner.outcomes(blocks)
+    found = learner.predict(blocks, chances=sample.known is None, cores=cores)
     if sample.known is not None:
         chance = sample.known[rows][:, large]
         chance = chance / chance.sum(axis=1, keepdims=True)
     else:
-        odds, more = learner.log_odds(blocks)
-        chance, fits = _chances(odds), fits + more
+        assert found.odds is not None
+        chance = _chances(found.odds)
     arms = tuple(sample.arms[i] for i in large)
     missing = sample.size - int(known.sum())
     return {
@@ -186,13 +186,13 @@ def _together(
             centres[j],
             scales[j],
             chance,
-            expected[:, j],
+            found.expected[:, j],
             few,
             None,
             missing,
         )
         for j, k in enumerate(names)
-    }, fits
+    }, found.fits
 
 
 def _nothing(sample: Sample, name: str, why: str, few: Mapping[str, str] | None = None) -> Crossed:

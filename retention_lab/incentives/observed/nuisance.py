@@ -1,25 +1,36 @@
 """Units in order of arm and fold in; a learner's predictions for the fold left out, out.
 
-A learner has two questions: the log odds of each arm against the control, and the outcomes of each
-arm. Both are answered for every unit, by fits to the folds that the unit is not in.
+A learner is asked for the outcomes of each arm and the log odds of each arm against the control.
+Both are answered for every unit, by fits to the folds that the unit is not in.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from scipy import special
 
 from retention_lab.incentives.observed.effects import Floats, Ints
+from retention_lab.incentives.observed.threads import Job, at_once
 
 CHUNK = 32_768  # rows at a time: what they need stays in the processor's cache
 STEPS = 30
 FEW = 20
 Name = Literal["linear", "boosting"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """What a learner says of every unit, and of how many fits."""
+
+    expected: Floats  # [A, M, n] E(y | arm, x)
+    odds: Floats | None  # [A - 1, n] log P(arm | x) / P(control | x); None: not asked for
+    fits: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +62,15 @@ class Blocks:
             return [slice(first, last)]
         return [s for s in (slice(first, at), slice(then, last)) if s.stop > s.start]
 
+    def ahead(
+        self, fold: int, predict: Callable[[Floats], Floats]
+    ) -> Iterator[tuple[slice, Floats]]:
+        """The rows of the fold that was left out, arm by arm, with what is predicted for them."""
+        rows = [self.rows(a, fold) for a in range(self.arms)]
+        ends = np.cumsum([r.stop - r.start for r in rows])
+        found = predict(np.concatenate([self.x[r] for r in rows])) if ends[-1] else np.empty(0)
+        yield from zip(rows, np.split(found, ends[:-1]), strict=True)
+
 
 class Linear:
     """Least squares of each outcome in each arm; logistic regressions of each arm and the control.
@@ -69,11 +89,16 @@ class Linear:
         wanted: int = math.ceil(2 * (covariates + 1) / share)
         return max(FEW, wanted)
 
-    def log_odds(self, b: Blocks) -> tuple[Floats, int]:
-        """log P(arm | x) / P(control | x): [A - 1, n], and the number of fits."""
+    def predict(self, b: Blocks, *, chances: bool, cores: int = 1) -> Predicted:
+        """Fit and predict; the log odds only if `chances`. BLAS keeps `cores` busy by itself."""
         z = _standard(b.x)
+        fits = b.arms * b.y.shape[1] * b.folds
+        if not chances:
+            return Predicted(self._outcomes(b, z), None, fits)
+        return Predicted(self._outcomes(b, z), self._log_odds(b, z), fits + (b.arms - 1) * b.folds)
+
+    def _log_odds(self, b: Blocks, z: Floats) -> Floats:
         out = np.empty((b.arms - 1, len(z)))
-        fits = 0
         for k in range(1, b.arms):
             pair = [(0.0, 0), (1.0, k)]
             whole = [(slice(*b.starts[a, [0, -1]].tolist()), d) for d, a in pair]
@@ -81,14 +106,11 @@ class Linear:
             for fold in range(b.folds):
                 rows = [(s, d) for d, a in pair for s in b.training(a, fold)]
                 fitted = begin if b.folds == 1 else _logistic(z, rows, begin)
-                fits += 1
                 for a in range(b.arms):
                     out[k - 1, b.rows(a, fold)] = z[b.rows(a, fold)] @ fitted
-        return out, fits
+        return out
 
-    def outcomes(self, b: Blocks) -> tuple[Floats, int]:
-        """E(y | arm, x): [A, M, n], and the number of fits."""
-        z = _standard(b.x)
+    def _outcomes(self, b: Blocks, z: Floats) -> Floats:
         p, m = z.shape[1], b.y.shape[1]
         sums = np.zeros((b.arms, b.folds, p, p + m))
         for a in range(b.arms):
@@ -108,7 +130,7 @@ class Linear:
             for a in range(b.arms):
                 rows = b.rows(a, fold)
                 out[:, :, rows] = (z[rows] @ side).T.reshape(b.arms, m, -1)
-        return out, b.arms * m * b.folds
+        return out
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,47 +166,43 @@ class Boosting:
             "random_state": self.seed,
         }
 
-    def log_odds(self, b: Blocks) -> tuple[Floats, int]:
-        """log P(arm | x) / P(control | x): [A - 1, n], and the number of fits."""
+    def predict(self, b: Blocks, *, chances: bool, cores: int = 1) -> Predicted:
+        """Fit and predict, several fits at a time on `cores`; the log odds only if `chances`."""
+        odds = np.empty((b.arms - 1, len(b.x))) if chances else None
+        found = Predicted(np.empty((b.arms, b.y.shape[1], len(b.x))), odds, 0)
+        jobs: list[Job] = []
+        for fold in range(b.folds):
+            for k in range(1, b.arms) if chances else ():
+                size = sum(s.stop - s.start for a in (0, k) for s in b.training(a, fold))
+                jobs.append((size, partial(self._fit_odds, b, found, k, fold)))
+            for a in range(b.arms):
+                size = sum(s.stop - s.start for s in b.training(a, fold))
+                several = range(b.y.shape[1])
+                jobs += [(size, partial(self._fit_outcome, b, found, a, fold, j)) for j in several]
+        at_once(jobs, cores)
+        return dataclasses.replace(found, fits=len(jobs))
+
+    def _fit_odds(self, b: Blocks, found: Predicted, k: int, fold: int) -> None:
         from sklearn.ensemble import (  # type: ignore[import-untyped]
             HistGradientBoostingClassifier,
         )
 
-        out = np.empty((b.arms - 1, len(b.x)))
-        fits = 0
-        for k in range(1, b.arms):
-            for fold in range(b.folds):
-                parts = [b.x[s] for a in (0, k) for s in b.training(a, fold)]
-                sizes = [sum(s.stop - s.start for s in b.training(a, fold)) for a in (0, k)]
-                model = HistGradientBoostingClassifier(**self.settings())
-                model.fit(np.concatenate(parts), np.repeat([0, 1], sizes))
-                fits += 1
-                for a in range(b.arms):
-                    rows = b.rows(a, fold)
-                    if rows.stop > rows.start:
-                        out[k - 1, rows] = model.decision_function(b.x[rows])
-        return out, fits
+        assert found.odds is not None
+        parts = [b.x[s] for a in (0, k) for s in b.training(a, fold)]
+        sizes = [sum(s.stop - s.start for s in b.training(a, fold)) for a in (0, k)]
+        model = HistGradientBoostingClassifier(**self.settings())
+        model.fit(np.concatenate(parts), np.repeat([0, 1], sizes))
+        for rows, values in b.ahead(fold, model.decision_function):
+            found.odds[k - 1, rows] = values
 
-    def outcomes(self, b: Blocks) -> tuple[Floats, int]:
-        """E(y | arm, x): [A, M, n], and the number of fits."""
+    def _fit_outcome(self, b: Blocks, found: Predicted, a: int, fold: int, j: int) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
-        m = b.y.shape[1]
-        out = np.empty((b.arms, m, len(b.x)))
-        for fold in range(b.folds):
-            ahead = [b.rows(a, fold) for a in range(b.arms)]
-            new = np.concatenate([b.x[rows] for rows in ahead])
-            ends = np.cumsum([rows.stop - rows.start for rows in ahead])[:-1]
-            for a in range(b.arms):
-                seen = b.training(a, fold)
-                x = np.concatenate([b.x[s] for s in seen])
-                for j in range(m):
-                    y = np.concatenate([b.y[s, j] for s in seen])
-                    model = HistGradientBoostingRegressor(**self.settings()).fit(x, y)
-                    found = np.split(model.predict(new), ends)
-                    for rows, values in zip(ahead, found, strict=True):
-                        out[a, j, rows] = values
-        return out, b.arms * m * b.folds
+        seen = b.training(a, fold)
+        model = HistGradientBoostingRegressor(**self.settings())
+        model.fit(np.concatenate([b.x[s] for s in seen]), np.concatenate([b.y[s, j] for s in seen]))
+        for rows, values in b.ahead(fold, model.predict):
+            found.expected[a, j, rows] = values
 
 
 Learner = Linear | Boosting

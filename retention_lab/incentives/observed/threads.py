@@ -6,9 +6,13 @@ Gradient boosting with more threads than free cores waits for the slowest: up to
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+AT_ONCE = 4  # fits: a part of each is Python, of which one runs at a time
+Job = tuple[int, Callable[[], None]]  # its size, and the work
 
 
 def free_cores() -> int:
@@ -44,3 +48,24 @@ def threads(most: int | None = None) -> Iterator[int]:
     number = free_cores() if most is None else max(1, most)
     with threadpool_limits(limits=number):
         yield number
+
+
+def at_once(jobs: Sequence[Job], cores: int) -> None:
+    """Do all `jobs` on `cores`, the largest first; each writes where no other one does.
+
+    Two fits of one thread each take a sixth less of the processor than one after the other with
+    two: threads of one fit wait for each other at every node of a tree.
+    """
+    from threadpoolctl import threadpool_limits
+
+    workers = max(1, min(cores, AT_ONCE, len(jobs)))
+
+    def limited(work: Callable[[], None]) -> None:
+        # OpenMP counts threads for each thread that begins a loop
+        with threadpool_limits(cores // workers, user_api="openmp"):
+            work()
+
+    in_order = [work for _, work in sorted(jobs, key=lambda job: -job[0])]
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(limited, in_order):
+            pass

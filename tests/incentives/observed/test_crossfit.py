@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from seen import made, sample_of
 
 from retention_lab.incentives.observed import threads as of_threads
 from retention_lab.incentives.observed.crossfit import cross_fit, make_folds
-from retention_lab.incentives.observed.nuisance import Linear
+from retention_lab.incentives.observed.nuisance import Boosting, Linear
 
 
 @given(st.integers(1, 400), st.integers(1, 12), st.integers(0, 99), st.integers(1, 4))
@@ -82,6 +83,43 @@ def test_learners_are_held_to_their_threads():
     with of_threads.threads(1) as number:
         assert number == 1
         assert {pool["num_threads"] for pool in threadpool_info()} == {1}
+
+
+def test_trees_on_several_cores_are_those_on_one():
+    """Every fit has its own rows and place; with one thread each, sums have one order."""
+    sample = sample_of(made(900))
+    alone = cross_fit(sample, Boosting(), 3, most_threads=1)
+    many = cross_fit(sample, Boosting(), 3, most_threads=3)
+    assert (alone.threads, many.threads) == (1, 3)
+    assert alone.fits == many.fits
+    np.testing.assert_array_equal(alone.crossed["y"].expected, many.crossed["y"].expected)
+    np.testing.assert_array_equal(alone.crossed["y"].chance, many.crossed["y"].chance)
+
+
+@pytest.mark.parametrize(("jobs", "cores", "each"), [(5, 2, 1), (1, 2, 2), (3, 1, 1)])
+def test_jobs_share_the_cores_and_the_largest_is_first(jobs, cores, each):
+    from threadpoolctl import threadpool_info
+
+    seen, order = [], []
+
+    def job(size):
+        pools = [p for p in threadpool_info() if p["user_api"] == "openmp"]
+        seen.extend(p["num_threads"] for p in pools)
+        order.append(size)
+
+    with of_threads.threads(cores):
+        of_threads.at_once([(n, partial(job, n)) for n in range(jobs)], cores)
+    assert sorted(order) == list(range(jobs))
+    assert order[0] >= jobs - cores
+    assert set(seen) <= {each}
+
+
+def test_a_fit_that_fails_is_not_lost():
+    def fail():
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        of_threads.at_once([(1, fail), (2, lambda: None)], 2)
 
 
 def test_what_others_run_is_counted():
