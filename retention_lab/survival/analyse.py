@@ -9,6 +9,7 @@ from typing import Any
 from retention_lab.data.activity import LATE
 from retention_lab.data.cohorts import Cohorts
 from retention_lab.data.lifetable import LifeTable
+from retention_lab.data.repeats import Repeats
 from retention_lab.errors import DataError
 from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.sections import EVENT
@@ -94,8 +95,9 @@ def analyse_cohorts(plan: Plan, cohorts: Cohorts, model: Fitted | None = None) -
         rows.append(refused(asked, error))
     if model is not None:
         rows += model_rows(asked, plan, life, model)
-    if cohorts.repeats is not None:
-        rows += repeat_rows(asked, pooled(cohorts.repeats, small), seen)
+    again = cohorts.repeats
+    if again is not None and not (spec.survival.event_is == "loss" and _once(again)):
+        rows += repeat_rows(asked, pooled(again, small), seen)
     if cohorts.activity is not None:
         active = pooled(cohorts.activity, small)
         rows += retention_rows(asked, active, seen, spec.survival.rolling)
@@ -127,6 +129,17 @@ def _pooled(plan: Plan, cohorts: Cohorts) -> tuple[LifeTable, Small]:
     arm = spec.design.arm if spec.design is not None else None
     small = small_levels(cohorts.life, spec.privacy.min_cell, keep=arm)
     return pooled(cohorts.life, small), small
+
+
+def _once(repeats: Repeats) -> bool:
+    """Whether no customer had the event twice.
+
+    Of a loss (an account closed) there is no second one to wait for. The mean number is then the
+    share that the curve shows, with another error: two numbers for one thing.
+    """
+    events = repeats.rows("event")[3].sum()
+    _, first, second, pairs = repeats.rows("event event")
+    return not (first < second).any() and bool(pairs.sum() == events)
 
 
 def _named(rows: Iterable[Row], small: Collection[Any]) -> Iterator[Row]:

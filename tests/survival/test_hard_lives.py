@@ -364,3 +364,15 @@ def test_an_arm_that_is_absent_is_said_and_the_others_are_compared(tmp_path):
 def test_without_a_control_there_is_no_experiment(tmp_path):
     with pytest.raises(PlanError, match=r"design.control: no unit has 'none'"):
         experiment(tmp_path, ["c10", "c20"] * 30, {"none": 1, "c10": 1, "c20": 1})
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("event_is", ["loss", "return"])
+def test_how_often_is_left_out_of_a_loss_that_nobody_has_twice(tmp_path, event_is, twice):
+    """The mean number of closed accounts would be the curve again, with other digits."""
+    orders = [[5 + i % 40, *([50] if twice and i == 4 else [])] if i % 3 else [] for i in range(60)]
+    shop = Shop([i % 20 for i in range(60)], orders)
+    results = analysed(study(tmp_path, shop, event_is=event_is))
+    assert results.where(estimand="survival", segment=None).rows
+    told = bool(results.where(estimand="mean_cumulative", segment=None).rows)
+    assert told is (event_is == "return" or twice)

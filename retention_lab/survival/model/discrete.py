@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +12,12 @@ from scipy import special
 
 from retention_lab.data.codes import codes_of
 from retention_lab.errors import DataError
+from retention_lab.survival.model.byperiod import Link, Trials, largest
 from retention_lab.survival.model.columns import CONSTANT, NOT_AT_RISK, redundant
 from retention_lab.survival.model.data import SurvivalData
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
-Link = Literal["cloglog", "logit"]
 LARGEST = 5e7  # patterns x periods
 
 NO_EVENTS = "no_events: no period has an event, so there is nothing to estimate"
@@ -125,8 +124,8 @@ def person_periods(data: SurvivalData, edges: Any = None) -> PersonPeriods:
 def fit_discrete(periods: PersonPeriods, link: Link = "cloglog") -> DiscreteFit:
     """A binomial model of events among trials: an indicator a period, and the covariates.
 
-    With cloglog it is Cox's model for times known by period only. By maximum likelihood in
-    statsmodels; errors from the expected information. Columns that are combinations of earlier
+    With cloglog it is Cox's model for times known by period only. By maximum likelihood; errors
+    from the expected information. Columns that are combinations of earlier
     ones are dropped and named. Without events the numbers are nan.
     Sources: Prentice and Gloeckler (1978), Biometrics 34(1), 57-67; Allison (1982), Sociological
     Methodology 13, 61-98.
@@ -143,66 +142,73 @@ def fit_discrete(periods: PersonPeriods, link: Link = "cloglog") -> DiscreteFit:
     names = ["(intercept)", *(f"period={p}" for p in used[1:]), *periods.names]
     rows = mixed[periods.period]
     trials, events = periods.trials[rows].astype(float), periods.events[rows].astype(float)
-    indicators = (periods.period[rows, None] == used[1:]).astype(float)
-    x = np.concatenate([np.ones((len(trials), 1)), indicators, periods.x[rows]], axis=1)
-    dropped = _dropped(x, trials, names) if len(used) else {}
-    kept = [i for i, name in enumerate(names) if name not in dropped]
-    nothing, square = np.full(len(kept), np.nan), np.full((len(kept), len(kept)), np.nan)
+    x = periods.x[rows]
+    nothing, square = np.full(len(names), np.nan), np.full((len(names), len(names)), np.nan)
+    total = int(trials.sum()), int(events.sum())
     empty = DiscreteFit(
-        tuple(names[i] for i in kept), nothing, nothing, square, np.nan, np.nan, link,
-        int(trials.sum()), int(events.sum()), dropped, left_out, False, NO_EVENTS,
+        tuple(names), nothing, nothing, square, np.nan, np.nan, link,
+        *total, {}, left_out, False, NO_EVENTS,
     )  # fmt: skip
-    return _fitted(x[:, kept], trials, events, empty) if len(used) else empty
+    if not len(used):
+        return empty
+    # around 0 and of unit spread: years, hazards of one in a million and amounts of a million
+    moves = np.ptp(x, axis=0) > 0
+    middle, scale = trials @ x / trials.sum(), np.where(moves, x.std(axis=0), 1.0)
+    near = np.where(moves, (x - middle) / scale, 0.0)
+    data = Trials.of(np.searchsorted(used, periods.period[rows]), near, trials, events)
+    dropped = _dropped(data, names)
+    kept = [i for i, name in enumerate(names) if name not in dropped]
+    empty = dataclasses.replace(
+        empty,
+        names=tuple(names[i] for i in kept),
+        coef=nothing[kept],
+        std_error=nothing[kept],
+        covariance=square[np.ix_(kept, kept)],
+        dropped=dropped,
+    )
+    columns = np.array(kept)[np.array(kept) >= len(used)] - len(used)
+    data = dataclasses.replace(data, x=data.x[:, columns])
+    return _fitted(data, middle[columns], scale[columns], empty)
 
 
-def _dropped(x: Floats, trials: Floats, names: Sequence[str]) -> dict[str, str]:
+def _dropped(data: Trials, names: Sequence[str]) -> dict[str, str]:
     """Columns that go, by name. A year is held against its spread, not its distance from 0."""
-    off = np.where(np.ptp(x, axis=0) > 0, x - _middle(x, trials), x * (np.arange(x.shape[1]) == 0))
-    information = (off * trials[:, None]).T @ off
-    found = redundant(information, np.diag(information), names)
+    periods = len(data.first)
+    whole = data.information(data.trials)
+    n = np.diag(whole)[:periods].copy()
+    # the intercept in place of the first period; the others less their means, which is what
+    # covariates are already
+    whole[:periods, :periods] -= np.outer(n, n) / n.sum()
+    whole[0], whole[:, 0] = 0.0, 0.0
+    whole[0, 0] = n.sum()
+    found = redundant(whole, np.diag(whole), names)
     return {names[i]: CONSTANT if why == NOT_AT_RISK else why for i, why in found.items()}
 
 
-def _middle(x: Floats, trials: Floats) -> Floats:
-    """The columns' means, 0 for the intercept, which is the first one."""
-    return np.where(np.arange(x.shape[1]) > 0, trials @ x / trials.sum(), 0.0)
-
-
-def _fitted(x: Floats, trials: Floats, events: Floats, empty: DiscreteFit) -> DiscreteFit:
-    import statsmodels.api as sm
-    from statsmodels.tools.sm_exceptions import PerfectSeparationError
-
-    family = sm.families.Binomial(
-        sm.families.links.CLogLog() if empty.link == "cloglog" else sm.families.links.Logit()
-    )
-    # around 0 and of unit spread: years, hazards of one in a million and amounts of a million
-    scale = np.where(np.ptp(x, axis=0) > 0, x.std(axis=0), 1.0)
-    middle = _middle(x, trials)
-    back = np.diag(1.0 / scale)  # from these coefficients to those of `x`
-    back[0] -= middle / scale
-    counts = np.stack([events, trials - events], axis=1)
+def _fitted(data: Trials, middle: Floats, scale: Floats, empty: DiscreteFit) -> DiscreteFit:
+    """The fit, with coefficients of the intercept, differences to it, and covariates as given."""
+    periods = len(data.first)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # By QR, as no column depends on others: of 300 periods a tenth of the time of SVD.
-            model = sm.GLM(counts, (x - middle) / scale, family=family)
-            fit = model.fit(maxiter=200, tol=1e-14, wls_method="qr")
-    except (PerfectSeparationError, np.linalg.LinAlgError, ValueError, FloatingPointError):
+        fit = largest(data, empty.link)
+    except np.linalg.LinAlgError:
         return dataclasses.replace(empty, note=SEPARATED)
-    coef, error = np.asarray(fit.params), np.asarray(fit.bse)
-    if not np.all(np.isfinite(coef)) or np.any(np.abs(coef) + np.abs(error) > 1e3):
+    with np.errstate(invalid="ignore"):
+        error = np.sqrt(np.diag(fit.covariance))
+    if not np.all(np.abs(fit.coef) + error < 1e3):
         return dataclasses.replace(empty, note=SEPARATED)
-    covariance = back @ np.asarray(fit.cov_params()) @ back.T
-    converged = bool(fit.converged) or float(np.max(np.abs(fit.model.score(coef)))) < 1e-6
+    back = np.diag(np.append(np.ones(periods), 1.0 / scale))
+    back[1:periods, 0] = -1.0
+    back[0, periods:] = -middle / scale
+    covariance = back @ fit.covariance @ back.T
     return dataclasses.replace(
         empty,
-        coef=back @ coef,
+        coef=back @ fit.coef,
         std_error=np.sqrt(np.diag(covariance)),
         covariance=covariance,
-        loglik=float(fit.llf),
-        deviance=float(fit.deviance),
-        converged=converged,
-        note=None if converged else NOT_CONVERGED,
+        loglik=fit.loglik,
+        deviance=fit.deviance,
+        converged=fit.converged,
+        note=None if fit.converged else NOT_CONVERGED,
     )
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import reference
+import statsmodels.api as sm
 from cox_cases import random_data
 from scipy import optimize
 
@@ -159,3 +160,43 @@ def test_where_a_covariate_has_its_zero_makes_no_difference(link, middle, spread
     at_middle = np.array([1.0, *[0.0] * (len(near.coef) - 2), middle])
     error = np.sqrt(at_middle @ far.covariance @ at_middle)
     assert error == pytest.approx(near.std_error[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_many_periods_are_those_of_a_dense_fit(link):
+    """Weeks of two years and a number that hardly repeats, against statsmodels."""
+    rng = np.random.default_rng(11)
+    z = np.stack([rng.normal(40.0, 9.0, 500).round(2), rng.random(500) < 0.3], axis=1)
+    stop = np.ceil(rng.exponential(300.0 * np.exp(0.03 * (40.0 - z[:, 0]))))
+    end = rng.integers(30, 700, 500)
+    data = SurvivalData.of(np.minimum(stop, end), stop <= end, z, ["age", "won"])
+    periods = person_periods(data, np.arange(0.0, 735.0, 7.0))
+    fit = fit_discrete(periods, link)
+    used = [1 if n == "(intercept)" else int(n[7:]) for n in fit.names[:-2]]
+    assert len(used) > 60
+    kept = np.isin(periods.period, used)
+    indicators = (periods.period[kept, None] == np.array(used)[1:]).astype(float)
+    x = np.concatenate([np.ones((kept.sum(), 1)), indicators, periods.x[kept]], axis=1)
+    counts = np.stack([periods.events, periods.trials - periods.events], axis=1)[kept]
+    links = sm.families.links
+    family = sm.families.Binomial(links.CLogLog() if link == "cloglog" else links.Logit())
+    slow = sm.GLM(counts, x, family=family).fit(tol=1e-14)
+    np.testing.assert_allclose(fit.coef, slow.params, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(fit.std_error, slow.bse, rtol=1e-5)
+    assert fit.loglik == pytest.approx(slow.llf, rel=1e-10)
+    assert fit.deviance == pytest.approx(slow.deviance, rel=1e-8)
+
+
+def test_few_trials_far_from_0_are_not_called_separated():
+    """16 trials with 5 events: there is a largest likelihood, if not a well-known one."""
+    period = np.array([1, 1, 1, 1, 2, 2, 2, 3])
+    x = np.array([[0.3, 1.0], [-0.6, 0.0], [1.2, 1.0], [0.1, 0.0]] * 2)
+    trials = np.array([3, 2, 2, 3, 2, 1, 1, 2])
+    events = np.array([1, 0, 1, 1, 1, 0, 0, 1])
+    near = PersonPeriods(("a", "b"), np.arange(4.0), period, x, trials, events)
+    far = dataclasses.replace(near, x=x * 1e6 + 1e9)
+    for link in LINKS:
+        one, two = fit_discrete(near, link), fit_discrete(far, link)
+        assert (one.note, two.note) == (None, None)
+        np.testing.assert_allclose(two.coef[-2:] * 1e6, one.coef[-2:], rtol=1e-6)
+        np.testing.assert_allclose(two.std_error[-2:] * 1e6, one.std_error[-2:], rtol=1e-6)
