@@ -37,6 +37,15 @@ class Offer:
     propensity: Column | None = None
 
 
+def price_of_control(said: Incentive, control: str, arm: str) -> float:
+    """What one redemption by a unit of the control costs.
+
+    With `cost.redemption: dose` it is the control's own value where the file gives one; a control
+    that has none can only have redeemed what the arm was given.
+    """
+    return said.redemption(control if control in said.dose else arm)
+
+
 def outcomes(spec: Spec) -> tuple[str, ...]:
     """The metrics whose effect is asked for: those named, or all that are means of units."""
     assert spec.incentive is not None
@@ -103,7 +112,8 @@ def named_faults(spec: Spec) -> list[str]:
     if said.redeemed in kinds:
         faults.append(
             f"incentive.redeemed: {said.redeemed!r} is a metric; name a column of the units, "
-            "or events"
+            "or events; where it is the metric's own column, give the metric another name and "
+            f"value: {said.redeemed}"
         )
     return faults
 
@@ -118,7 +128,7 @@ def unused(spec: Spec) -> list[Check]:
     why = "a rollout keeps no ledger"
     if said.strategy != "rollout":
         why = "there is no ledger without incentive.margin, the share of revenue that is left"
-    return [Check("unused", True, f"{named}: not used, as {why}")]
+    return [Check("unused", True, f"{named}: not used, as {why}", {"keys": named})]
 
 
 def covariate_faults(spec: Spec, ref: str, known: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from retention_lab.data.sql import quoted
 from retention_lab.data.times import HOUR, end_of
 from retention_lab.errors import counted
 from retention_lab.experiment.findings import Check
-from retention_lab.experiment.incentive import REDEEMED, Offer
+from retention_lab.experiment.incentive import REDEEMED, Offer, price_of_control
 from retention_lab.experiment.needs import Column, Needs, all_columns
 from retention_lab.experiment.spec import Spec
 
@@ -42,7 +42,8 @@ def redemption_remarks(
     control, *others = arms
     if control not in units:
         return []
-    encouraged, paid = said.strategy == ENCOURAGED, said.margin is not None
+    encouraged = said.strategy == ENCOURAGED
+    paid = said.margin is not None and any(price_of_control(said, control, a) for a in others)
     span = "" if column.event is None else f", within {_span(column)}"
     redeemed = f"redeemed ({said.redeemed!r}{span})"
     checks = []
@@ -50,19 +51,20 @@ def redemption_remarks(
     if nobody:
         then = "the effect of redeeming is not known; " if encouraged else ""
         text = f"nobody in {_named(nobody)} {redeemed}: {then}is that where redemptions are kept?"
-        checks.append(Check("nobody_redeems", True, text))
+        checks.append(Check("nobody_redeems", True, text, {"arms": _named(nobody)}))
     n, leaked = units[control]
     if leaked:
         done = ["the effect is on those who redeem only because of the offer"] if encouraged else []
         done += ["what theirs cost is taken off the cost of the arms"] if paid else []
         text = f"{leaked:,} of {counted(n, 'unit')} in the control, {control!r}, {redeemed}"
         text += f": {', and '.join(done)}" if done else ""
-        checks.append(Check("control_redeems", True, text))
+        checks.append(Check("control_redeems", True, text, {"n": leaked, "all": n}))
     everybody = [a for a in others if a in units and units[a][1] == units[a][0]]
     if everybody:
         then = "the effect of redeeming is that of the arm; " if encouraged and not leaked else ""
         text = f"everybody in {_named(everybody)} {redeemed}: {then}is that who used the incentive,"
-        checks.append(Check("everybody_redeems", True, f"{text} or who was given it?"))
+        text += " or who was given it?"
+        checks.append(Check("everybody_redeems", True, text, {"arms": _named(everybody)}))
     return checks
 
 

@@ -3,9 +3,7 @@
 Markets differ in level, share a trend, have shocks that last (0.5 of them a month later) and an
 effect of their own (mean 1, standard deviation 0.3). A share of S simulations may differ from its
 nominal value by `SIGMAS` Monte-Carlo errors and by `LOOSE` besides where a group has few markets:
-then a normal t with degrees of freedom that are estimated themselves is only nearly right. The
-joint test of the periods before takes one mean a side for known, though every group of starts has
-its own: it rejects in 0.073 of 1,500 samples with 40 of 80 markets, 0.059 of 800 with 160 of 320.
+then a normal t with degrees of freedom that are estimated themselves is only nearly right.
 """
 
 from __future__ import annotations
@@ -109,7 +107,7 @@ def test_effects_of_markets_that_begin_one_after_another(size, count):
     settle("average_effect", size, "coverage", 0.95, kept["average"])
     settle("event_time_effect", size, "coverage", 0.95, kept["since"])
     settle("event_time_effect, simultaneous", size, "coverage", 0.95, kept["band"])
-    settle("pretrend_test", size, "size", 0.05, kept["trend"], loose=0.03)
+    settle("pretrend_test", size, "size", 0.05, kept["trend"])
     settle("wild_bootstrap_p", size, "size", 0.05, kept["wild"], loose=0.03)
 
 
@@ -179,4 +177,4 @@ def test_the_simulated_warehouses_and_their_truth(count):
         scenario = f"simulated warehouses, markets {how}"
         settle("average_effect", scenario, "coverage", 0.95, held[how], loose=0.03)
         centred("average_effect", scenario, bias[how])
-    settle("pretrend_test", "simulated warehouses, markets plain", "size", 0.05, trends, 0.03)
+    settle("pretrend_test", "simulated warehouses, markets plain", "size", 0.05, trends)

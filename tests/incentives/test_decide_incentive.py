@@ -25,7 +25,8 @@ def plan_of(
         strategy=strategy, revenue="revenue", margin=margin, min_roi=2.0,
         keeps_a_ledger=margin is not None, redemption=lambda arm: redemption,
     )  # fmt: skip
-    spec = types.SimpleNamespace(incentive=said, primary=("revenue",), metrics=(metric,))
+    spec = types.SimpleNamespace(incentive=said, primary=("revenue",), metrics=(metric,),
+                                 inference=types.SimpleNamespace(alpha=0.05))  # fmt: skip
     needed = {"revenue": types.SimpleNamespace(numerator=column)}
     return types.SimpleNamespace(arms=arms, spec=spec, needed=needed)
 
@@ -164,6 +165,16 @@ def test_without_a_ledger_the_primary_metric_decides_by_the_same_rules():
     assert asked([effect], **said) == ("ship", ["incentive_works"])
     found = asked([effect, *course], window=FOUR, **said)
     assert found == ("stop", ["incentive_works", "incentive_pulled_forward"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "decision"),
+    [(0.5, 1.5, 0.01, "ship"), (0.5, 1.5, 0.1, "keep_running"), (-2.0, -1.0, 0.1, "keep_running")],
+)
+def test_placebos_too_few_to_tell_leave_it_open(low, high, p, decision):
+    """Of 9 markets that never began, one alone exceeds a tenth of the placebos at best."""
+    effect = row("average_effect", estimate=(low + high) / 2, low=low, high=high, p_value=p)
+    assert asked([effect], margin=None, strategy="rollout")[0] == decision
 
 
 def test_a_placebo_that_moved_leaves_it_open():

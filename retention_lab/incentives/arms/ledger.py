@@ -9,9 +9,10 @@ import numpy as np
 
 from retention_lab.data.moments import Floats
 from retention_lab.incentives.arms.fieller import Region, critical, fieller, tail
-from retention_lab.incentives.arms.means import FLAT, TOO_FEW, Contrast
+from retention_lab.incentives.arms.means import FLAT, TOO_FEW, Contrast, Means
 
 REVENUE, RETURNS, REDEEMED, BOUGHT = "revenue", "returns", "redeemed", "bought"
+PAID = "paid"  # what redemptions cost, where one by the control costs something else
 NO_COST = (
     "no_cost: the costs that the file names add up to nothing, so there is no return per dollar"
 )
@@ -43,14 +44,16 @@ class Terms:
     """What the shop earns and pays, in its currency.
 
     `margin` is the goods' margin as a share of revenue after returns; `contact` what it costs to
-    reach one customer of the arm; `redemption` what one redemption costs; `min_roi` the least
-    incremental margin per unit of incremental cost that the shop wants.
+    reach one customer of the arm; `redemption` what one redemption costs, and `by_control` what one
+    by the control does (None: as much); `min_roi` the least incremental margin per unit of
+    incremental cost that the shop wants.
     """
 
     margin: float
     contact: float = 0.0
     redemption: float = 0.0
     min_roi: float = 2.0
+    by_control: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,14 +85,20 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
     (redemptions a customer) and `bought` (0 or 1) where they are known.
 
     With d the differences of means: margin M = margin (d_revenue - d_returns); cost C = contact +
-    redemption d_redeemed, which counts everyone who redeems; profit M - C; margin per dollar M / C
+    redemption d_redeemed, which counts everyone who redeems (the control's at their own price,
+    where that is another); profit M - C; margin per dollar M / C
     and return on the incentive M / C - 1, with Fieller's interval; the cost of a contact at which
     profit is 0. All are linear in the means, or ratios of two that are, so errors are exact given
     the means' covariance; quantiles are normal, or Student's where clusters were randomised.
     """
     at = {name: i for i, name in enumerate(columns)}
-    k = len(columns)
     redeemed, returned = REDEEMED in at, RETURNS in at
+    theirs = terms.redemption if terms.by_control is None else terms.by_control
+    apart = redeemed and theirs != terms.redemption
+    if apart:
+        found = _priced(found, at[REDEEMED], terms.redemption, theirs)
+        at[PAID] = len(columns)
+    k = len(at)
 
     def weights(**parts: float) -> Floats:
         w = np.zeros(k)
@@ -102,14 +111,19 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
     goods = weights(revenue=terms.margin)
     if returned:
         goods = goods - weights(returns=terms.margin)
-    paid = weights(redeemed=terms.redemption) if redeemed and terms.redemption else np.zeros(k)
+    paid = np.zeros(k)
+    if apart:
+        paid = weights(paid=1.0)
+    elif redeemed and terms.redemption:
+        paid = weights(redeemed=terms.redemption)
 
     def linear(name: str, w: Floats, constant: float = 0.0, note: str | None = None) -> Line:
         return _line(name, constant + float(w @ d), float(w @ v @ w), said, note)
 
     thin = FEW_BUYERS if _thin(found, at[REVENUE]) else None
     loses = NEGATIVE_MARGIN if terms.margin < 0 else thin
-    leak = CONTROL_REDEEMS if redeemed and found.base.mean[at[REDEEMED]] > 0 else None
+    leak = redeemed and found.base.mean[at[REDEEMED]] > 0 and not (apart and theirs == 0.0)
+    leaked = CONTROL_REDEEMS if leak else None
     lines = [linear("incremental_revenue", weights(revenue=1.0), note=thin)]
     if returned:
         lines.append(linear("incremental_returns", weights(returns=1.0)))
@@ -118,9 +132,9 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
         _line("cost_contact", terms.contact, 0.0, said, None),
     ]
     if redeemed:
-        lines.append(linear("cost_redemption", paid, note=leak))
+        lines.append(linear("cost_redemption", paid, note=leaked))
     lines += [
-        linear("incremental_cost", paid, terms.contact, leak),
+        linear("incremental_cost", paid, terms.contact, leaked),
         linear("incremental_profit", goods - paid, -terms.contact, loses),
         *(
             dataclasses.replace(line, note=line.note or thin)
@@ -132,6 +146,29 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
     if redeemed:
         lines += _redeemers(found, at, said)
     return lines
+
+
+def _priced(found: Contrast, at: int, arm: float, base: float) -> Contrast:
+    """With one column more: the column at `at`, times a price that differs between the arms."""
+    place = np.r_[np.arange(len(found.arm.mean)), at]
+    own, other = (np.r_[np.ones(len(place) - 1), price] for price in (arm, base))
+
+    def scaled(v: Floats, rows: Floats, columns: Floats) -> Floats:
+        return np.asarray(v[np.ix_(place, place)] * np.outer(rows, columns))
+
+    def means(m: Means, by: Floats) -> Means:
+        return dataclasses.replace(
+            m, mean=m.mean[place] * by, covariance=scaled(m.covariance, by, by)
+        )
+
+    return dataclasses.replace(
+        found,
+        arm=means(found.arm, own),
+        base=means(found.base, other),
+        shared_arm=scaled(found.shared_arm, own, own),
+        shared_base=scaled(found.shared_base, other, other),
+        shared_both=scaled(found.shared_both, own, other),
+    )
 
 
 def _thin(found: Contrast, at: int) -> bool:
@@ -177,7 +214,8 @@ def _per_dollar(
         return [Line(n, value - i, note=TOO_FEW) for i, n in enumerate(names[:2])] + [
             Line(names[2], note=TOO_FEW)
         ]
-    error = math.sqrt(max(vm - 2.0 * value * cov + value * value * vc, 0.0)) / cost
+    # None where it is known to the digit, as with a margin of 0.
+    error = math.sqrt(max(vm - 2.0 * value * cov + value * value * vc, 0.0)) / cost or None
     region = fieller(margin, cost, vm, vc, cov, said.alpha, said.df)
     excess = math.sqrt(max(vm - 2.0 * terms.min_roi * cov + terms.min_roi**2 * vc, 0.0))
     beyond = margin - terms.min_roi * cost

@@ -21,7 +21,8 @@ class Average:
 
     `cells` (K) are its weights; `influence` (M) and `null` (M) the influences of the markets, as
     estimated and where no market has an effect (its mean is the estimate). `share` (M, mean 1) is
-    the part that a market's own change has in it; 0 where the market is compared with.
+    the part that a market's own change has in it; 0 where the market is compared with. `start` (M)
+    is the position of a market's first treated period, inf: never.
     """
 
     at: int | None
@@ -30,6 +31,7 @@ class Average:
     influence: Floats
     null: Floats
     share: Floats
+    start: Floats
 
     @property
     def treated(self) -> Bools:
@@ -64,7 +66,7 @@ class Averager:
     def __init__(self, cells: Cells, adopted: Floats, weight: Floats | None = None) -> None:
         markets = len(adopted)
         w = np.ones(markets) if weight is None else weight / weight.mean()
-        self.cells, self.own = cells, cells.influence
+        self.cells, self.own, self.start = cells, cells.influence, adopted
         self.member = (adopted[None, :] == cells.group[:, None]) * w  # (K, M)
         self.size = self.member.mean(axis=1)
 
@@ -121,6 +123,7 @@ class Averager:
             influence=np.asarray(cells @ self.own),
             null=np.asarray(cells @ c.raw),
             share=np.asarray(cells @ c.share),
+            start=self.start,
         )
 
     def _weighted(self, kept: Bools, at: int | None) -> Average:

@@ -9,11 +9,11 @@ import numpy as np
 
 from retention_lab.algebra import pseudo_inverse
 from retention_lab.incentives.rollout.aggregate import Average
-from retention_lab.incentives.rollout.few import scale_of
-from retention_lab.incentives.rollout.staggered import Floats
+from retention_lab.incentives.rollout.staggered import Bools, Floats
 
 POWER = 0.8
 SHARE = 3  # markets of the smaller side for every placebo that is tested: fewer have no power
+LEAST = 3  # markets that began together, below which they have no variance of their own
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ def trend_test(placebos: Sequence[Average], alpha: float = 0.05) -> Trend | None
 
     As many are tested as the markets allow, the latest first. Of a difference in trend each shows
     one period's worth, so the slope that is seen with 80 % power solves a non-central F (Roth 2022,
-    American Economic Review: Insights 4, for the joint test). None where a side has too few markets
-    or nothing varies.
+    American Economic Review: Insights 4, for the joint test). Markets that began together are one
+    sample with a mean of its own, and so are those that never began: a placebo rests on few groups,
+    the earliest on the last that began. None where a side has too few markets or nothing varies.
     """
     usable = [p for p in placebos if p.n > 1 and p.n_controls > 1]
     treated = np.any([p.treated for p in usable], axis=0) if usable else np.zeros(0, bool)
@@ -52,13 +53,14 @@ def trend_test(placebos: Sequence[Average], alpha: float = 0.05) -> Trend | None
     if not usable:
         return None
     psi = np.array([p.influence for p in usable])
-    markets = psi.shape[1]
-    scale = scale_of(treated, involved)
-    v = (psi * scale) @ psi.T / markets**2
+    parts = [_variance(psi, s) for s in _samples(usable[0].start, treated | involved)]
+    if not parts or any(n < 2 for _, n in parts):
+        return None
+    v = np.sum([part for part, _ in parts], axis=0)
     inverse, rank = pseudo_inverse(v, [max(abs(p.estimate), 1e-300) for p in usable])
     if not rank:
         return None
-    freedom = _freedom(psi, scale, treated, v, inverse)
+    freedom = _freedom(parts, inverse)
     df = freedom - rank + 1.0
     if df <= 1.0:
         return None
@@ -77,18 +79,42 @@ def trend_test(placebos: Sequence[Average], alpha: float = 0.05) -> Trend | None
     return Trend(statistic, rank, df, p_value, slope, *sides)
 
 
-def _freedom(psi: Floats, scale: Floats, treated: np.ndarray, v: Floats, inverse: Floats) -> float:
-    """Degrees of freedom of Hotelling's statistic with two unequal sides (Nel, van der Merwe 1986,
-    Communications in Statistics 15)."""
-    whole = v @ inverse
-    above = np.trace(whole @ whole) + np.trace(whole) ** 2
-    below = 0.0
-    for side in (treated, ~treated & (scale > 0)):
-        n = int(side.sum())
-        if n > 1:
-            own = (psi[:, side] * scale[side]) @ psi[:, side].T / psi.shape[1] ** 2 @ inverse
-            below += (np.trace(own @ own) + np.trace(own) ** 2) / (n - 1.0)
-    return float(above / below)
+def _samples(start: Floats, some: Bools) -> list[Bools]:
+    """(M) each: the markets that began together, of those in `some`; those that never began, last.
+
+    Groups of fewer than `LEAST` are one sample, or join the smallest other where they are as few.
+    """
+    groups = [some & (start == g) for g in np.unique(start[some & np.isfinite(start)])]
+    out = [g for g in groups if g.sum() >= LEAST]
+    small = [g for g in groups if g.sum() < LEAST]
+    if small:
+        together = np.any(small, axis=0)
+        if together.sum() < LEAST and out:
+            at = int(np.argmin([g.sum() for g in out]))
+            out[at] = out[at] | together
+        else:
+            out.append(together)
+    never = some & np.isinf(start)
+    return [*out, never] if never.any() else out
+
+
+def _variance(psi: Floats, sample: Bools) -> tuple[Floats, int]:
+    """What one sample adds to the covariance of the placebos, and its markets."""
+    n = int(sample.sum())
+    own = psi[:, sample] - psi[:, sample].mean(axis=1, keepdims=True)
+    return np.asarray(own @ own.T * (n / max(n - 1.0, 1.0) / psi.shape[1] ** 2)), n
+
+
+def _freedom(parts: Sequence[tuple[Floats, int]], inverse: Floats) -> float:
+    """Degrees of freedom of Hotelling's statistic with samples of unequal variance (Nel, van der
+    Merwe 1986, Communications in Statistics 15)."""
+
+    def size(v: Floats) -> float:
+        own = v @ inverse
+        return float(np.trace(own @ own) + np.trace(own) ** 2)
+
+    whole = np.sum([part for part, _ in parts], axis=0)
+    return size(whole) / sum(size(part) / (n - 1.0) for part, n in parts)
 
 
 def _centrality(terms: int, df: float, alpha: float) -> float:

@@ -161,7 +161,8 @@ def _compared(
 def _doubly_robust(dy: Floats, d: Floats, w: Floats, x: Floats) -> tuple[float, Floats] | None:
     """The effect on the treated, and the influences with the effect itself not yet taken off."""
     n, k = x.shape
-    if min(d.sum(), n - d.sum()) <= k or np.linalg.matrix_rank(x[d == 0]) < k:
+    # Of the treated one is enough: the change is fitted on the controls, the chance on all.
+    if n - d.sum() <= k or np.linalg.matrix_rank(x[d == 0]) < k:
         return None
     w = w / w.mean()
     chance = _logistic(x, d, w)

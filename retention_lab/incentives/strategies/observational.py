@@ -13,7 +13,7 @@ from retention_lab.errors import DataError
 from retention_lab.experiment.incentive import BOUGHT, REDEEMED, RETURNS, REVENUE
 from retention_lab.experiment.plan import Plan
 from retention_lab.incentives.arms.contrasts import hidden
-from retention_lab.incentives.arms.ledger import Terms, ledger
+from retention_lab.incentives.arms.ledger import ledger
 from retention_lab.incentives.arms.means import LEAST_UNITS, Contrast, Means
 from retention_lab.incentives.observed.aipw import (
     average_effect,
@@ -39,6 +39,7 @@ from retention_lab.incentives.strategies.doubts import (
     comparison_rows,
     refutation_rows,
 )
+from retention_lab.incentives.strategies.randomised import terms_of
 from retention_lab.results import Row
 
 FEW_ALIKE = (
@@ -304,10 +305,9 @@ def _ledger(asked: Asked) -> Iterator[Row]:
             v[:k, k:],
             found.groups,
         )
-        terms = Terms(said.margin, said.cost.contact, said.redemption(arm), said.min_roi)
         c = asked.fitted.crossed[offer.money[REVENUE]]
         doubt = _few_alike(c, c.arms.index(arm), asked.trim)
-        for line in ledger(roles, both, terms, asked.alpha):
+        for line in ledger(roles, both, terms_of(plan, arm), asked.alpha):
             told = Effect(
                 line.estimate,
                 line.std_error,

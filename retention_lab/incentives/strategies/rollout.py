@@ -15,7 +15,12 @@ from retention_lab.incentives.observed.sample import independent
 from retention_lab.incentives.rollout.aggregate import Average, Averager, Averages
 from retention_lab.incentives.rollout.few import Error, error_of
 from retention_lab.incentives.rollout.pretrend import trend_test
-from retention_lab.incentives.rollout.staggered import NO_CONTROL, Cells, group_time_effects
+from retention_lab.incentives.rollout.staggered import (
+    NO_CONTROL,
+    NO_OVERLAP,
+    Cells,
+    group_time_effects,
+)
 from retention_lab.incentives.rollout.synthetic import synthetic_difference
 from retention_lab.incentives.rollout.wild import simultaneous, wild_p
 from retention_lab.results import Row
@@ -32,6 +37,10 @@ FEW_TEXT = "few_markets: fewer than {} markets began, or did not; read the effec
 DROPPED = (
     "dropped_covariates: covariates that are constant, or follow from the others, are left out"
 )
+APART = (
+    "no_overlap: groups whom the covariates tell from their controls, or that have too few, are "
+    "left out; with fewer covariates they need not be"
+)
 LATER = (
     "some_periods: periods in which every market had begun are left out; nothing is left to "
     "compare them with"
@@ -41,7 +50,8 @@ LATER = (
 def rows(plan: Plan, evidence: Evidence) -> Iterator[Row]:
     """Effects of the rollout on every outcome: overall, by time since the start, group and period.
 
-    A single market that began is compared by synthetic difference-in-differences alone.
+    A single market that began is compared by synthetic difference-in-differences alone, which is
+    then its average effect.
     """
     assert plan.offer is not None
     assert evidence.panel is not None
@@ -74,10 +84,13 @@ class _Metric:
         treated = int((np.isfinite(self.panel.adopted) & known).sum())
         if treated > 1:
             yield from self._staggered()
-        else:
-            yield _row(self.metric, "average_effect", n=treated, method=self.method, note=ONE)
         if treated <= SYNTHETIC:
-            yield self._synthetic(known)
+            row = self._synthetic(known)
+            if treated == 1 and row.estimate is not None:
+                yield dataclasses.replace(row, estimand="average_effect")
+            elif treated < 2:
+                yield _row(self.metric, "average_effect", n=treated, method=self.method, note=ONE)
+            yield row
 
     def _staggered(self) -> Iterator[Row]:
         panel = self.panel
@@ -91,7 +104,8 @@ class _Metric:
         lost = any(t >= g and w == NO_CONTROL for g, t, w in cells.missing)
         simple, dynamic = made.simple().overall, made.dynamic()
         dropped = x is not None and bool(independent(x)[1])
-        doubt = LATER if lost else DROPPED if dropped else None
+        apart = any(t >= g and w == NO_OVERLAP for g, t, w in cells.missing)
+        doubt = APART if apart else LATER if lost else DROPPED if dropped else None
         yield self._effect("average_effect", simple, doubt)
         if panel.weight.size and len(panel.markets) <= MOST_WILD:
             yield self._wild(simple)
@@ -140,8 +154,12 @@ class _Metric:
         )
 
     def _overall(self, term: str, found: Averages) -> Row:
-        """An overall average of parts; without an error where a part is one market."""
-        alone = any(error_of(p).std_error is None for p in found.parts if (p.at or 0) >= 0)
+        """An overall average of parts; without an error where a part is one market.
+
+        But for groups: how their effects differ is in the error, as the groups' sizes are.
+        """
+        after = [p for p in found.parts if (p.at or 0) >= 0] if term != "group" else []
+        alone = any(error_of(p).std_error is None for p in after)
         error = Error(None, 0.0) if alone else error_of(found.overall)
         row = self._with("average_effect", found.overall, error, term=term)
         return dataclasses.replace(row, note=ONE) if alone else row

@@ -273,3 +273,14 @@ def test_a_ratio_of_constants_has_no_interval():
     ratio = lines((book.REVENUE,), same, Terms(0.3, contact=0.1))["revenue_ratio"]
     assert (ratio.estimate, ratio.std_error, ratio.low) == (1.25, None, None)
     assert ratio.note.startswith("zero_variance")
+
+
+def test_a_margin_of_nothing_is_known_to_the_digit():
+    """No margin, whatever is sold: its ratio to the cost is 0 without an error, not one of 0."""
+    found = of_moments([[5.0, 0.2], [4.0, 0.0]], [[9.0, 0.16], [9.0, 0.0]], (400, 400), 2)
+    made = lines((book.REVENUE, book.REDEEMED), found, Terms(0.0, 0.1, 5.0))
+    for name, value in (("margin_per_dollar", 0.0), ("roi", -1.0)):
+        line = made[name]
+        assert (line.estimate, line.std_error, line.low, line.high) == (value, None, value, value)
+    assert made["incremental_margin"].std_error is None
+    assert made["incremental_profit"].std_error > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import numpy as np
@@ -185,11 +186,19 @@ def test_a_single_market_is_compared_by_a_synthetic_one_only(analysed):
     row = results.one(estimand="synthetic_difference")
     assert row.ci_low < 0.1 < row.ci_high
     assert row.p_value == pytest.approx(1 / 21)
-    none = results.one(estimand="average_effect")
-    assert (none.estimate, code(none)) == (None, "one_market")
-    assert decide_incentive(plan, results).decision == "keep_running"
-    _, alone = analysed(table(treated=1, never=1))
+    # It is the headline too, and the verdict rests on it.
+    headline = results.one(estimand="average_effect")
+    same = dataclasses.replace(headline, estimand=row.estimand, p_adjusted=None)
+    assert (same, headline.p_adjusted) == (row, row.p_value)
+    assert (headline.n, headline.n_baseline, code(headline)) == (1, 20, "few_markets")
+    assert decide_incentive(plan, results).decision == "ship"
+    plan, idle = analysed(table(treated=1, never=20, effect=0.0, seed=2))
+    assert decide_incentive(plan, idle).decision == "keep_running"
+    plan, alone = analysed(table(treated=1, never=1))
     assert code(alone.one(estimand="synthetic_difference")) == "too_few_controls"
+    none = alone.one(estimand="average_effect")
+    assert (none.estimate, none.n, code(none)) == (None, 1, "one_market")
+    assert decide_incentive(plan, alone).decision == "keep_running"
     holes = changed(table(treated=1, never=9), rate=lambda r: (
         None if r["market"] == "m00" and r["period"] == 2002 else r["rate"]))  # fmt: skip
     drop = [METRICS[0] | {"missing": "drop"}]
@@ -291,3 +300,17 @@ def test_covariates_that_say_nothing_are_left_out_and_told(analysed):
     assert second.estimate == pytest.approx(first.estimate, rel=1e-9)
     assert second.std_error == pytest.approx(first.std_error, rel=1e-9)
     assert (code(first), code(second)) == (None, "dropped_covariates")
+
+
+def test_an_average_says_which_groups_the_covariates_left_out(analysed):
+    """Late periods have no more controls than covariates: what is left is not all that began."""
+    names = [f"x{i}" for i in range(10)]
+    draws = {n: np.random.default_rng(i).normal(size=40) for i, n in enumerate(names)}
+    of = {n: (lambda r, n=n: float(draws[n][int(r["market"][1:])])) for n in names}
+    columns = changed(table(treated=28, never=10, starts=(3, 6), effect=0.1), **of)
+    _, results = analysed(columns, covariates=names)
+    left = results.where(estimand="group_time_effect", term="2007").rows
+    assert "no_overlap" in {code(r) for r in left}
+    assert code(results.one(estimand="average_effect", term=None)) == "no_overlap"
+    _, fewer = analysed(columns, covariates=names[:3])
+    assert code(fewer.one(estimand="average_effect", term=None)) is None
