@@ -65,6 +65,7 @@ class Adjusted:
         return float(slope @ self.spread @ slope)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is left out below
 def adjust(
     m: Moments,
     cells: Sequence[int],
@@ -98,7 +99,8 @@ def adjust(
     )
     if not all(math.isfinite(level.variance) for level in moved):
         return NOTHING_EXPLAINED
-    return Adjusted(moved, tuple(r.slope for r in found), np.asarray(pooled / total))
+    spread = np.where(np.isfinite(pooled), pooled / total, 0.0)  # else the slope is 0
+    return Adjusted(moved, tuple(r.slope for r in found), spread)
 
 
 def _moved(level: Level, found: Regression, distance: Floats) -> Level:

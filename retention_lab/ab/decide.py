@@ -77,15 +77,23 @@ def _validity(plan: Plan, results: Results) -> list[Reason]:
 def _moved(plan: Plan, results: Results) -> list[Reason]:
     """A covariate that differs between arms beyond chance: measured afterwards, or a broken split.
 
-    Either way the adjusted effect is not that of the arm. Metrics may share covariates.
+    Either way the adjusted effect is not that of the arm. Metrics may share covariates, which count
+    once where the units are the same. A metric that leaves units out has those of the rest, and who
+    is left may be an effect of the arm: that speaks against this metric, so only a primary counts.
     """
     rows = results.where(estimand="covariate_difference", baseline=plan.arms[0]).rows
-    once = {(r.term, r.arm): r for r in rows if r.p_value is not None and r.std_error}
+    rows = tuple(r for r in rows if r.metric in plan.spec.primary or not _leaves_out(plan, r))
+    once = {(r.term, r.arm, r.estimate, r.p_value): r for r in rows if r.p_value is not None}
     worst = min(once.values(), key=lambda r: r.p_value or 0.0, default=None)
     if worst is None or (worst.p_value or 0.0) >= MISMATCH / len(once):
         return []
     numbers = {"covariate": worst.term, "arm": worst.arm, "p": worst.p_value}
     return [Reason("covariate_differs", numbers)]
+
+
+def _leaves_out(plan: Plan, row: Row) -> bool:
+    need = plan.needed.get(str(row.metric))
+    return need is not None and any(c.missing == "drop" for c in need.columns)
 
 
 def _waiting(plan: Plan, results: Results) -> list[Reason]:

@@ -71,6 +71,8 @@ TOO_FEW = "too_few_units: an arm has fewer than two units"
 NO_VARIANCE = "zero_variance: every unit has the same value, so there is no error to compare with"
 EMPTY = "empty_arm: the arm has no units"
 FEW = 20
+SAME = 1e-12  # of their size, by which means of one value may differ by rounding
+TINY = 1e-150  # squares of what is less are 0
 THIN = f"few_events: the ratio rests on fewer than {FEW} units of the denominator in effect"
 NO_DENOMINATOR = "zero_denominator: the denominator adds up to 0"
 NOT_FINITE = "not_finite: the values are infinite, NaN or too large to add up"
@@ -263,6 +265,20 @@ def equal_variances_too(found: Estimate, arm: Level, base: Level) -> Estimate:
     error = math.sqrt(spread / df * (1 / arm.n + 1 / base.n))
     common = 2.0 * float(special.stdtr(df, -abs(found.estimate) / error))
     return dataclasses.replace(found, p_value=max(found.p_value, common))
+
+
+def constants_apart(found: Estimate, arm: Level, base: Level) -> Estimate:
+    """The same difference of two arms that have one value each, with a p-value where they differ.
+
+    Of all ways to deal n + m units, of which n have the one value and m the other, one or two part
+    them so: the p-value of Fisher's exact test, twice 1 / C(n + m, n) at most.
+    """
+    least = max(SAME * abs(arm.estimate), SAME * abs(base.estimate), TINY)
+    if found.note != NO_VARIANCE or found.estimate is None or abs(found.estimate) <= least:
+        return found
+    n, m = arm.n, base.n
+    ways = special.gammaln(n + m + 1) - special.gammaln(n + 1) - special.gammaln(m + 1)
+    return Estimate(found.estimate, p_value=min(1.0, 2.0 * math.exp(-ways)))
 
 
 def critical(df: float, alpha: float) -> float:

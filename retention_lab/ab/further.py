@@ -128,7 +128,7 @@ class Further:
     def posterior(self, prior_sd: float | None) -> Iterator[Row]:
         """Which arm is best, what choosing another loses, and the credible difference."""
         if self.silent or any(
-            level.doubt or level.n < 2 or not level.variance > 0 for level in self.levels
+            level.doubt or level.n < 2 or not 0 < level.variance < math.inf for level in self.levels
         ):
             return
         found = compare(

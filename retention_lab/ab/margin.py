@@ -66,11 +66,9 @@ class Margin:
         """The cell `arm` against the cell `base`, adjusted where the metric has covariates."""
         levels = self.level(*arm), self.level(*base)
         plain = est.difference(levels[0], levels[1], self.alpha)
-        lift = est.relative_lift(levels[0], levels[1], self.alpha)
-        if not self.need.covariates:
-            return Comparison(plain, lift)
-        found = self.adjusted(arm, base)
-        if isinstance(found, str):
+        found = self.adjusted(arm, base) if self.need.covariates else None
+        if found is None or isinstance(found, str):
+            lift = est.relative_lift(levels[0], levels[1], self.alpha)
             return Comparison(plain, lift, unadjusted=found)
         shared = found.shared(0, 1)
         one, two = found.levels
@@ -80,6 +78,14 @@ class Margin:
             return Comparison(difference, lift, plain)
         reduction = 1.0 - (difference.std_error / plain.std_error) ** 2
         return Comparison(difference, lift, plain, reduction)
+
+    def difference(self, arm: Sequence[str], base: Sequence[str]) -> est.Estimate:
+        """That of `compare` alone, which takes a third of the time."""
+        found = self.adjusted(arm, base) if self.need.covariates else None
+        if found is None or isinstance(found, str):
+            return est.difference(self.level(*arm), self.level(*base), self.alpha)
+        one, two = found.levels
+        return est.difference(one, two, self.alpha, found.shared(0, 1))
 
     def adjusted(self, *cells: Sequence[str]) -> Adjusted | str:
         """The levels of several cells at their common covariates; a text where that cannot be."""

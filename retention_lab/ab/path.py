@@ -62,12 +62,12 @@ def path_of(metric: MetricRows, arm: str, base: str) -> Path | None:
     found: list[tuple[float | None, float | None]] = []
     sizes: list[tuple[int, int]] = []
     for day in by_day.levels(DAY):
-        m = Margin(by_day.until(DAY, day), metric.need, None, (metric.arm_key,), metric.alpha)
+        m = up_to(metric, day, metric.alpha)
         n = m.n(arm), m.n(base)
         new = [now - before for now, before in zip(n, sizes[-1] if sizes else (0, 0), strict=True)]
         if min(new) < metric.least:  # nor may a day be worked out from two looks
             continue
-        difference = m.compare((arm,), (base,)).difference
+        difference = m.difference((arm,), (base,))
         days.append(day)
         found.append((difference.estimate, difference.std_error))
         sizes.append(n)
@@ -87,7 +87,7 @@ def path_of(metric: MetricRows, arm: str, base: str) -> Path | None:
 
 def up_to(metric: MetricRows, day: str, alpha: float) -> Margin:
     """The metric by arm, of the units that entered until the end of `day`."""
-    so_far = metric.moments.roll_up(metric.arm_key, DAY).until(DAY, day)
+    so_far = metric.moments.until(DAY, day, metric.arm_key)
     return Margin(so_far, metric.need, None, (metric.arm_key,), alpha)
 
 

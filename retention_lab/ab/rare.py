@@ -20,6 +20,7 @@ POOLED = "pooled_levels: covariates' levels with few units are one level, or lef
 Units = npt.NDArray[np.int64]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of a number too large to be an indicator
 def without_rare(
     need: Needs, by_arm: Moments, least: int, hide: Mapping[str, Collection[str]]
 ) -> Needs:

@@ -18,6 +18,7 @@ class Rolled:
         self.values = moments.values
         self._values: dict[tuple[str, ...], ValueCounts] = {}
         self._made: dict[tuple[str, ...], Moments] = {}
+        self._until: dict[tuple[str, ...], Rolled] = {}
 
     def roll_up(self, *keys: str) -> Moments:
         """The margins over `keys`."""
@@ -26,6 +27,12 @@ class Rolled:
             smallest = min(holding, key=lambda m: len(m.cells), default=self.moments)
             self._made[keys] = smallest.roll_up(*keys)
         return self._made[keys]
+
+    def until(self, key: str, level: str, *keys: str) -> Rolled:
+        """The margins over `keys` and `key`, where `key` is at most `level`."""
+        if (key, level, *keys) not in self._until:
+            self._until[key, level, *keys] = Rolled(self.roll_up(*keys, key).until(key, level))
+        return self._until[key, level, *keys]
 
     def counts(self, column: str, *keys: str) -> ValueCounts:
         """The counts of a column's values over `keys`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from retention_lab.ab.estimate import equal_variances_too
+from retention_lab.ab.estimate import constants_apart, equal_variances_too
 from retention_lab.ab.gate import Measure, rerandomise
 from retention_lab.ab.metric import MetricRows, by_segment, pairs, row, size, too_small
 from retention_lab.ab.rolled import Rolled
@@ -17,6 +17,7 @@ from retention_lab.results import Row
 
 DRAWS = 1000
 SEED = 0
+BEFORE = " before"  # a metric's pre-period
 
 
 def split_rows(plan: Plan, moments: Rolled) -> Iterator[Row]:
@@ -127,25 +128,26 @@ def balance_rows(plan: Plan, metric: MetricRows) -> Iterator[Row]:
 
     Units of arms that were drawn have one distribution. Where it is skewed and the arms are not
     equal, Welch's p-value is too small where the smaller arm missed the large values (and so the
-    error), Student's where it got them: the larger of both keeps its level in either case.
+    error), Student's where it got them: the larger of both keeps its level in either case. Where
+    each arm has one value (known of one arm only, say) there is no error, but Fisher's p-value.
     """
     if metric.fault is not None or metric.cluster or metric.everyone.units.units == 0:
         return
     for c in metric.need.covariates:
-        if c.before:
-            continue
         m, detail = metric.column(c), f": {c.level}" if c.level else ""
+        detail = detail or (" missing" if c.how == "missing" else BEFORE if c.before else "")
         for arm, base in pairs(plan):
             if any(0 < m.n(a) < metric.least for a in (arm, base)):
                 continue
             found = m.compare((arm,), (base,)).difference
-            found = equal_variances_too(found, m.level(arm), m.level(base))
+            levels = m.level(arm), m.level(base)
+            found = constants_apart(equal_variances_too(found, *levels), *levels)
             yield row(
                 found,
                 analysis="quality",
                 metric=metric.metric.name,
                 estimand="covariate_difference",
-                term=f"{c.of}{detail or (' missing' if c.how == 'missing' else '')}",
+                term=f"{c.of}{detail}",
                 arm=arm,
                 baseline=base,
                 method="Welch t and Student t, the larger p-value",

@@ -329,12 +329,11 @@ def _combine(m: Moments) -> Moments:
     n = added(m.n, np.int64)
     weight = m.n / np.where(n == 0, 1, n)[to]
     means, offs = {}, {}
+    rows, pairs = (at[::-1] for at in np.nonzero(m.n))  # backwards: the first is written last
     for name in ("mean_x", "mean_y"):
         # Around the first mean of each new cell: differences of means keep more digits.
         first = np.zeros(n.shape)
-        for pair in range(len(m.pairs)):
-            rows = np.flatnonzero(m.n[:, pair])[::-1]
-            first[to[rows], pair] = getattr(m, name)[rows, pair]
+        first[to[rows], pairs] = getattr(m, name)[rows, pairs]
         values = (getattr(m, name) - first[to]) * (m.n > 0)
         beyond = added(weight * values, np.float64)
         means[name] = first + beyond

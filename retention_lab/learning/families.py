@@ -50,14 +50,22 @@ def families(lessons: Sequence[Lesson], alpha: float = 0.05) -> tuple[Family, ..
     too large. Its arms share a control, so they enter the mean as one: the mean of their lifts,
     with the mean of their errors, which is never too small, whatever their correlation. The
     discount is made from all arms, as if they were independent: those of one experiment are not,
-    which draws effects together a little too much.
+    which draws effects together a little too much. Capitals and spaces do not make a family: it
+    has the name that its first lesson gives it.
     Source: ab/pool.py. Families stand in the order of their names.
     """
     groups: dict[tuple[str, str], list[Lesson]] = defaultdict(list)
     for lesson in lessons:
         if lesson.family and lesson.metric and _known(lesson):
-            groups[lesson.family, lesson.metric].append(lesson)
-    return tuple(_family(*key, groups[key], alpha) for key in sorted(groups))
+            groups[same_family(lesson.family), lesson.metric].append(lesson)
+    return tuple(
+        _family(str(groups[key][0].family), key[1], groups[key], alpha) for key in sorted(groups)
+    )
+
+
+def same_family(name: str | None) -> str:
+    """What two spellings of one family share."""
+    return " ".join((name or "").split()).casefold()
 
 
 def _family(name: str, metric: str, members: Sequence[Lesson], alpha: float) -> Family:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from retention_lab.experiment.spec import Translated
-from retention_lab.learning.families import Family, Learnt, families
+from retention_lab.learning.families import Family, Learnt, families, same_family
 from retention_lab.learning.lessons import Lesson, lessons
 from retention_lab.run.folder import write_atomically
 
@@ -26,10 +26,8 @@ class Log:
     def worth(self, lesson: Lesson) -> Learnt | None:
         """The lesson's effect less the winner's curse; None where its family is too small."""
         for family in self.families:
-            if family.note is None and (family.name, family.metric) == (
-                lesson.family,
-                lesson.metric,
-            ):
+            names = (same_family(family.name), same_family(lesson.family))
+            if family.note is None and names[0] == names[1] and family.metric == lesson.metric:
                 known = {(e.experiment, e.arm): e for e in family.effects}
                 return known.get((lesson.experiment, str(lesson.arm)))
         return None

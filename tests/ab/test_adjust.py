@@ -182,6 +182,22 @@ def test_collinear_and_constant_covariates_do_no_harm(write):
     assert two.std_error == pytest.approx(one.std_error, rel=1e-7)
 
 
+def test_numbers_whose_squares_are_infinite_end_nothing_and_adjust_nothing(write):
+    columns = shop(seed=8)
+    columns |= {"far": 1e300 * columns["pre"], "huge": 1e300 * columns["y"]}
+    huge = METRIC | {"name": "huge", "value": "huge", "covariates": ["pre"]}
+    both = [METRIC | {"covariates": ["pre", "far"]}, huge]
+    results = analysed(write, columns, both)[1]
+    once = analysed(write, columns, [METRIC | {"covariates": ["pre"]}])[1]
+    one = once.one(estimand="mean_difference")
+    found = results.one(metric=METRIC["name"], estimand="mean_difference")
+    assert found.estimate == pytest.approx(one.estimate, rel=1e-12)
+    assert found.std_error == pytest.approx(one.std_error, rel=1e-12)
+    none = results.one(metric="huge", estimand="mean_difference")
+    assert none.estimate is None
+    assert none.note.startswith("not_finite")
+
+
 def test_too_few_units_are_not_adjusted_and_it_is_said(write):
     columns = {k: v[:22] for k, v in shop(seed=10).items()}
     columns["arm"] = np.array(["a", "b"] * 11)

@@ -163,6 +163,36 @@ def test_two_clusters_an_arm_have_one(write):
     assert row.p_value > 0.01
 
 
+def cr2(y, treated, cluster):
+    """The difference's error by Bell and McCaffrey's CR2, from rows: sandwich, (I - H)^(-1/2)."""
+    x = np.column_stack([np.ones(len(y)), treated])
+    bread = np.linalg.inv(x.T @ x)
+    left, meat = y - x @ bread @ x.T @ y, np.zeros((2, 2))
+    for g in np.unique(cluster):
+        rows = cluster == g
+        values, vectors = np.linalg.eigh(np.eye(rows.sum()) - x[rows] @ bread @ x[rows].T)
+        root = vectors @ np.diag(1 / np.sqrt(values)) @ vectors.T
+        score = x[rows].T @ root @ left[rows]
+        meat += np.outer(score, score)
+    return math.sqrt((bread @ meat @ bread)[1, 1])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "above"), [((30,) * 5, 1e-9), ((10, 20, 30, 80, 100), 0.25)], ids=["even", "uneven"]
+)
+def test_five_clusters_an_arm_have_an_error_beside_cr2s(write, sizes, above):
+    """Even clusters: CR2's. Uneven ones: more, as a jackknife has it, but not by much."""
+    rng = np.random.default_rng(4)
+    shop = np.repeat(np.arange(10), sizes * 2)
+    y = 3 + rng.normal(size=10)[shop] + rng.normal(size=len(shop))
+    arm = np.where(shop < 5, "a", "b")
+    columns = {"arm": arm, "shop": shop.astype(str), "y": y, "d": np.ones(len(y)), "x": y}
+    row = run(write, columns)[1].one(**DIFFERENCE)
+    ratio = row.std_error / cr2(y, (arm == "b").astype(float), shop)
+    assert 1 - 1e-9 < ratio < 1 + above
+    assert row.p_value > 0.05
+
+
 def test_one_huge_cluster_is_few_clusters(write):
     columns = shops(seed=6)
     count = 20_000

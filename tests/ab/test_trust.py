@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import retention_lab as rl
-from retention_lab.ab.estimate import Level, difference, equal_variances_too
+from retention_lab.ab.estimate import Level, constants_apart, difference, equal_variances_too
 from retention_lab.ab.split import MISMATCH
 
 DESIGN = {"arm": "arm", "control": "a"}
@@ -120,6 +120,93 @@ def test_a_covariate_that_the_arm_changed_makes_the_test_invalid(write):
     assert verdict.reasons[0].code == "covariate_differs"
     assert verdict.reasons[0].numbers["covariate"] == "after"
     assert run(write, columns, [X | {"covariates": ["age"]}])[2].decision != "invalid"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        lambda t, rng: np.where(t, 1.0, 0.0),
+        lambda t, rng: np.where(t, "mailed", "not"),
+        lambda t, rng: np.where(t, rng.normal(size=len(t)), None),  # known in one arm only
+    ],
+)
+def test_a_covariate_that_is_constant_in_each_arm_makes_the_test_invalid(write, after):
+    columns = units(seed=3)
+    columns["after"] = after(columns["arm"] == "b", np.random.default_rng(1))
+    _, results, verdict = run(write, columns, [X | {"covariates": ["after"]}])
+    assert verdict.decision == "invalid"
+    assert verdict.reasons[0].code == "covariate_differs"
+    rows = results.where(estimand="covariate_difference").rows
+    assert min(r.p_value for r in rows if r.p_value is not None) == 0.0  # 1 / C(n, n / 2)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e9 + 0.1, 1e-200, -3.3e-5])
+def test_a_covariate_that_is_one_number_everywhere_is_no_difference(write, value):
+    columns = units(seed=3)
+    columns["same"] = np.full(len(columns["arm"]), value)
+    columns["tiny"] = 1e-200 * columns["x"]  # varies, but its squares are 0
+    _, results, verdict = run(write, columns, [X | {"covariates": ["same", "tiny"]}])
+    rows = results.where(estimand="covariate_difference").rows
+    assert [r.p_value for r in rows] == [None, None]
+    assert verdict.decision != "invalid"
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 9), (7, 7)])
+def test_two_constants_have_fishers_p_value(n, m):
+    one, two = Level(2.0, 0.0, n, 2.0), Level(1.0, 0.0, m, 1.0)
+    found = constants_apart(difference(one, two, 0.05), one, two)
+    fisher = stats.fisher_exact([[n, 0], [0, m]]).pvalue
+    assert found.std_error is None
+    assert fisher * (1 - 1e-9) <= found.p_value <= 2 * fisher * (1 + 1e-9)
+
+
+def test_who_answers_a_secondary_question_does_not_make_the_test_invalid(write):
+    """Those who rate are other customers in each arm; that says nothing of the primary metric."""
+    columns = units(6000, seed=4)
+    treated, age = columns["arm"] == "b", columns["age"]
+    middle = np.median(age)
+    rates = np.where(treated, age > middle, age <= middle)
+    columns["rating"] = np.where(rates, columns["x"], None)
+    rating = {"name": "rating", "kind": "mean", "missing": "drop", "covariates": ["age"]}
+    found = run(write, columns, [X | {"covariates": ["age"]}, rating])[2]
+    assert found.decision != "invalid"
+    primary = [rating | {"role": "primary"}, X | {"role": "secondary"}]
+    assert run(write, columns, primary)[2].decision == "invalid"
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_arms_that_were_unlike_before_the_test_make_it_invalid(write, broken):
+    """The pre-period that a metric is adjusted for is a covariate like any other."""
+    rng, n = np.random.default_rng(12), 1000
+    start = np.datetime64("2026-01-01T00:00:00", "us")
+    bought = rng.poisson(2, n)
+    arm = rng.permutation(np.repeat(["a", "b"], n // 2))
+    if broken:  # those who had bought more got the arm
+        arm = np.where(bought + rng.normal(0, 3, n) > 2, "b", "a")
+    who, later = np.repeat(np.arange(n), bought), np.arange(0, n, 3)
+    times = -rng.integers(1, 86400 * 20, len(who)), rng.integers(1, 86400, len(later))
+    tables = {
+        "who": {"unit": np.arange(n), "arm": arm, "at": np.full(n, start)},
+        "orders": {
+            "unit": np.concatenate([who, later]),
+            "at": start + np.concatenate(times) * 1_000_000,
+        },
+    }
+    back = {"name": "back", "kind": "count", "event": "orders", "within": "7d", "pre": "30d"}
+    path = write(tables, design=DESIGN | {"unit": "unit"}, metrics=[back], data={
+        "assignments": {"table": "who.parquet", "at": "at"},
+        "events": {"orders": {"table": "orders.parquet", "at": "at"}}, "as_of": "2026-02-01",
+    })  # fmt: skip
+    plan = rl.plan(path)
+    results = rl.analyse(plan, rl.reduce(plan))
+    row = results.one(estimand="covariate_difference")
+    theirs = [
+        stats.ttest_ind(bought[arm == "b"], bought[arm == "a"], equal_var=e).pvalue for e in (0, 1)
+    ]
+    assert row.term == "back before"
+    assert row.p_value == pytest.approx(max(theirs), rel=1e-7)
+    codes = [r.code for r in rl.decide(plan, results).reasons]
+    assert ("covariate_differs" in codes) is broken
 
 
 def test_a_skewed_covariate_and_a_small_arm_do_not_make_a_test_invalid():

@@ -46,6 +46,17 @@ def test_metrics_do_not_mix_and_some_name_no_family(tmp_path):
     ]
 
 
+def test_capitals_and_spaces_do_not_make_another_family(tmp_path):
+    for i, name in enumerate(("price incentive", "Price  Incentive ", "Price incentive", "PRICE")):
+        leave_run(tmp_path, f"e{i}", {"c10": (0.1, 0.05), "c20": (0.2, 0.05)}, family=name)
+    found = log(tmp_path)
+    assert [f.pooled.k for f in found.families] == [1, 3]
+    whole = found.families[1]
+    assert whole.name == next(x for x in found.lessons if x.experiment in whole.experiments).family
+    members = [x for x in found.lessons if x.experiment in whole.experiments]
+    assert all(found.worth(x) is not None for x in members if x.arm is not None)
+
+
 @pytest.mark.parametrize("lift", [(None, None), (0.1, None), (0.1, 0.0)])
 def test_effects_without_an_error_are_left_out(tmp_path, lift):
     leave_run(tmp_path, "a", {"c10": lift})
