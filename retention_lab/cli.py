@@ -64,23 +64,36 @@ def new(
     ] = None,
     at: Annotated[str | None, typer.Option(help="Its column that holds the time.")] = None,
     unit: Annotated[str | None, typer.Option(help="Its column that holds the customer.")] = None,
+    incentive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STRATEGY",
+            help="An incentive, what it brought and cost: randomised, encouragement, "
+            "observational, dose, rollout or threshold.",
+        ),
+    ] = None,
 ) -> None:
     """Write experiments/NAME.yaml, a commented file that runs as it is.
 
     Without options it is about a simulated shop; with --units, --arm and --control about your
-    table; with --events, --at and --unit about when the customers in your table come back.
+    table; with --events, --at and --unit about when the customers in your table come back; with
+    --incentive about an incentive.
     """
     from retention_lab.experiment import template
 
     doubts: tuple[str, ...] = ()
     if events is not None:
-        if at is None or unit is None or units or arm or control:
+        if at is None or unit is None or units or arm or control or incentive:
             raise typer.BadParameter("--events needs --at and --unit, and no other option")
         from retention_lab.experiment.template_cohorts import template_for_events
 
         text = template_for_events(name, events, at, unit, _root())
     elif at or unit:
         raise typer.BadParameter("--at and --unit need --events, the table they are in")
+    elif incentive is not None:
+        from retention_lab.experiment.template_incentive import template_incentive
+
+        text, doubts = template_incentive(name, incentive, (units, arm, control), _root())
     elif units is None:
         if arm or control:
             raise typer.BadParameter("--arm and --control need --units, the table they are in")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from retention_lab.ab.planner import Planning
     from retention_lab.data.datasets import DatasetStatus
     from retention_lab.results import Row
-    from retention_lab.run.compare import Comparison
+    from retention_lab.run.compare import Comparison, Side
     from retention_lab.run.outcome import Event, Outcome
 
 RED, GREEN, YELLOW = "31", "32", "33"
@@ -32,7 +32,11 @@ COLOURS = {
     "keep_running": "yellow",
     "no answer": "yellow",
     "invalid": "magenta",
+    "keep it": "green",
+    "stop it": "red",
+    "look closer": "yellow",
 }
+OFFER = {"ship": "keep it", "stop": "stop it", "keep_running": "look closer"}  # as on its page
 AT_HAND = {
     "folder": "yes, in RETENTION_LAB_DATA",
     "cache": "yes, in the cache",
@@ -155,7 +159,8 @@ def experiments(
 def _verdict(verdict: Mapping[str, Any]) -> str | None:
     """The decision; where it is ``invalid``, with its reason; ``findings`` of a cohort study.
 
-    A test that is over and undecided is not said to be kept running: there is nothing to run.
+    A test that is over and undecided is not said to be kept running: there is nothing to run. Of an
+    incentive the words are those of its report.
     """
     decision: str | None = verdict.get("verdict")
     reason = verdict.get("reason")
@@ -163,6 +168,8 @@ def _verdict(verdict: Mapping[str, Any]) -> str | None:
         return "findings"
     if reason == "ended_unclear":
         return "no answer"
+    if verdict.get("offer") and decision in OFFER:
+        return OFFER[decision]
     if decision != "invalid" or not reason:
         return decision
     return f"{decision}: {INVALID.get(reason, str(reason).replace('_', ' '))}"
@@ -221,7 +228,7 @@ def outcomes(found: Sequence[Outcome], reports: Path, seconds: float | None = No
         rows = [
             (
                 o.experiment,
-                _verdict({"verdict": o.verdict, "reason": o.reason}),
+                _verdict({"verdict": o.verdict, "reason": o.reason, "offer": o.offer}),
                 o.arm,
                 _report(o),
                 _seconds(o.seconds, o.status),
@@ -285,7 +292,7 @@ def dataset(status: DatasetStatus, files: Mapping[str, Path]) -> None:
 def comparison(found: Comparison) -> None:
     """Print what differs between two runs: first what went in, then what came out."""
     sides = [
-        (name, side.experiment, side.run_id, side.status, side.verdict, side.arm)
+        (name, side.experiment, side.run_id, side.status, _verdict(_said_of(side)), side.arm)
         for name, side in (("first", found.a), ("second", found.b))
     ]
     table(("", "experiment", "run", "status", "verdict", "arm"), sides)
@@ -313,6 +320,10 @@ def comparison(found: Comparison) -> None:
     if more:
         say(f"... and {more} rows more; --html FILE writes all of them.")
     say(f"{len(found.results)} results differ, {found.same} are the same.")
+
+
+def _said_of(side: Side) -> dict[str, Any]:
+    return {"verdict": side.verdict, "reason": side.reason, "offer": side.offer}
 
 
 def _short(kind: str, value: str | None) -> str | None:

@@ -9,16 +9,8 @@ from retention_lab import terminal
 from retention_lab.errors import LabError
 from retention_lab.experiment.find import find_files
 from retention_lab.experiment.plan import make_plan
+from retention_lab.experiment.remarks import REMARKS
 from retention_lab.run.parameters import check_notebook
-
-# What is as the file says and yet worth a look: something is left out, or looks odd.
-REMARKS = frozenset({
-    "later", "immature", "missing", "covariate", "stray", "silent", "burn_in", "clock_change",
-    "alike", "id_metric", "late_entry", "rows_without_unit", "rows_without_time",
-    "rows_after_as_of", "rows_not_counted", "without_origin", "before_origin", "missing_level",
-    "several_levels", "missing_running", "nobody_redeems", "control_redeems", "everybody_redeems",
-    "unused", "ended", "missing_arm",
-})  # fmt: skip
 
 
 def validate_files(files: Sequence[str], root: Path) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from asking import ask, project
 __all__ = ["ask", "project"]  # fixtures of the command line
 
 HERE = Path(__file__).parent
+NONE: Mapping[str, Any] = MappingProxyType({})
 SHARED = HERE.parent.parent / "shared" / "data"
 if SHARED.is_dir():
     os.environ.setdefault("RETENTION_LAB_DATA", str(SHARED))
@@ -28,6 +30,28 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     os.environ["RETENTION_LAB_CACHE"] = str(shared / "cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _remarks_can_be_told() -> Iterator[None]:
+    """Whatever a test makes a check remark, it gives the numbers that a report tells it with."""
+    from retention_lab.experiment.findings import Check
+    from retention_lab.experiment.remarks import REMARKS
+    from retention_lab.run.view.remarked import FOLLOWED
+    from retention_lab.texts import placeholders, texts
+
+    make = Check.__new__
+
+    def told(cls: Any, code: str, ok: bool, text: str, numbers: Mapping[str, Any] = NONE) -> Any:
+        if ok and code in REMARKS and code not in FOLLOWED:
+            key = f"remark.{code}_{numbers['how']}" if "how" in numbers else f"remark.{code}"
+            wanted = placeholders(texts("en")[key]) | placeholders(texts("zh")[key])
+            assert wanted <= {*numbers, "all"}, f"{code}: {wanted} of {set(numbers)}"
+        return make(cls, code, ok, text, numbers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Check, "__new__", told)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from asking import Ask
 from retention_lab import terminal
 from retention_lab.run import execute
 from retention_lab.run.outcome import Event, Outcome
+from retention_lab.texts import say
 
 ABSENT = "dataset 'x' is not at hand; put x.csv.gz into the folder that RETENTION_LAB_DATA names"
 
@@ -89,6 +90,16 @@ def test_what_was_skipped_is_told_and_ends_with_0(
     assert line.startswith("real was skipped: dataset 'x' is not at hand; `")
     assert line.endswith("data x` says how to get it")
     assert "All in all" not in answer.out
+
+
+@pytest.mark.parametrize("decision", ["ship", "stop", "keep_running"])
+def test_of_an_incentive_the_words_are_those_of_its_page(
+    ask: Ask, project: Path, ran: dict[str, Any], decision: str
+) -> None:
+    ran["answer"] = [outcome(project, verdict=decision, reason="incentive_above", offer=True)]
+    (row,) = [line for line in ask("run", "shop").out.splitlines() if line.startswith(" shop")]
+    assert say("en", f"decision.offer.{decision}").lower() in row
+    assert decision.replace("_", " ") not in row.replace("stop it", "")
 
 
 def test_why_a_test_is_invalid_stands_in_the_table(

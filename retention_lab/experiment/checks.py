@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from retention_lab.data.look import (
     MOST_LEVELS,
@@ -17,7 +17,7 @@ from retention_lab.data.source import Source
 from retention_lab.data.times import HOUR, end_of
 from retention_lab.errors import counted, did_you_mean
 from retention_lab.experiment.covariates import named_covariates
-from retention_lab.experiment.doubts import doubts, split_doubt
+from retention_lab.experiment.doubts import by_number, doubts, split_doubt
 from retention_lab.experiment.event_rows import EventRows
 from retention_lab.experiment.expressions import expression_fault
 from retention_lab.experiment.findings import Findings
@@ -155,7 +155,8 @@ class Checker(Findings):
     def _times(self, key: str, column: str, ref: str) -> None:
         self._has_times(key, column, ref)
         if self.source.columns(ref).get(column) == "date":
-            self._note("dates", f"{column!r} of {ref} has no time of day: midnight is taken")
+            text = f"{column!r} of {ref} has no time of day: midnight is taken"
+            self._note("dates", text, name=column, table=ref)
 
     def _event_columns(
         self, event: str, table: Events, known: Mapping[str, str], columns: tuple[Column, ...]
@@ -229,7 +230,7 @@ class Checker(Findings):
             )
         elif len(found) < 2:
             self.fatal.append(f"design.arm: {self.design.arm!r} has one arm only; two are compared")
-        others = [a for a in (split or sorted(found)) if a != control]
+        others = [a for a in (split or sorted(found, key=by_number)) if a != control]
         nobody = by_arm.get(None, 0)
         if nobody:
             text = f"{nobody:,} of {units:,} units have no arm and are left out"
@@ -262,7 +263,7 @@ class Checker(Findings):
         self._note("rows", f"{counted(look.rows, 'unit')} in {ref}")
         if look.later:
             text = f"{look.later:,} units exposed after as_of ({self.data.as_of}) are left out"
-            self._note("later", text)
+            self._note("later", text, n=look.later, day=str(self.data.as_of))
             if look.later == look.rows:
                 self.fatal.append(f"data.as_of: all units of {ref} are exposed after it")
         unit = self.design.unit
@@ -300,7 +301,8 @@ class Checker(Findings):
                 text = f"{seen.not_binary:,} {of} are neither 0 nor 1: not a proportion"
                 self._fault("not_binary", text, *metrics)
             if seen.missing and (c.of is None or c.missing == "error"):  # of covariates: elsewhere
-                self._missing(f"{seen.missing:,} {of}", c.missing, *metrics)
+                said: dict[str, Any] = {"name": c.value, "all": look.rows}
+                self._missing(seen.missing, of, c.missing, *metrics, **said)
 
     def _event_rows(self, ref: str, main: Timed, unit: str, look: UnitLook) -> None:
         rows = EventRows(self.spec, self.source, self.needed, ref, main.at, unit)
@@ -316,7 +318,13 @@ class Checker(Findings):
             mature, days = look.mature[span], f"{span // 24}d" if span % 24 == 0 else f"{span}h"
             text = f"{mature:,} of {counted:,} units have had their {days} by {self.data.as_of}"
             if mature:
-                self._note("mature" if mature == counted else "immature", text)
+                said: dict[str, Any] = {
+                    "n": mature,
+                    "all": counted,
+                    "span": days,
+                    "day": str(self.data.as_of),
+                }
+                self._note("mature" if mature == counted else "immature", text, **said)
                 continue
             first = (look.first + dt.timedelta(microseconds=span * HOUR)).date()
             text = f"no unit has had its {days} by {self.data.as_of}; the first has on {first}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from retention_lab.data.followed import (
     TableLook,
@@ -161,7 +162,13 @@ class CohortChecker(Findings):
         if look.negative:
             text = f"{name}: {counted(look.negative, 'row')} of {ref} with {self.survival.value!r} "
             text += f"below 0 count as {name!r}: are these refunds? data.events.{name}.where can "
-            self._note("negative", text + "leave them out")
+            said: dict[str, Any] = {
+                "event": name,
+                "n": look.negative,
+                "table": ref,
+                "name": self.survival.value,
+            }
+            self._note("negative", text + "leave them out", **said)
         self.customers = max(self.customers, look.units)
         if look.events is not None:
             of = f"{counted(look.events, 'event')} of {counted(look.units, 'customer')}"

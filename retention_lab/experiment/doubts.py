@@ -44,8 +44,14 @@ def doubts(
             n, levels = source.counts(ref, c.value)
             if levels >= max(2, NEARLY * n) and source.columns(ref).get(c.value) == "number":
                 text = f"metric {c.name!r}: nearly every row has its own {c.value!r}; is it an id?"
-                found.append(Check("id_metric", True, text))
+                found.append(Check("id_metric", True, text, {"metric": c.name}))
     return [c for c in found if c is not None]
+
+
+def by_number(name: str) -> tuple[list[tuple[float, str]], str]:
+    """Sorts names as people do: 5 before 10, c4 before c12; texts by their characters."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)|(\D+)", name)
+    return [(float(digits) if digits else math.inf, text) for digits, text in parts], name
 
 
 def split_doubt(
@@ -87,8 +93,9 @@ def _tail(chi2: float, df: int) -> float:
 def _missing_arm(arms: Iterable[str]) -> Check | None:
     """(A file that says what its missing values are called would have none of these.)"""
     said = [repr(a) for a in arms if a.strip().lower() in MISSING]
-    text = f"arm {', '.join(said)}: is that a missing value? Leave such fields empty"
-    return Check("missing_arm", True, text) if said else None
+    arms_said = ", ".join(said)
+    text = f"arm {arms_said}: is that a missing value? Leave such fields empty"
+    return Check("missing_arm", True, text, {"arms": arms_said}) if said else None
 
 
 def _alike_arms(arms: Iterable[str]) -> Check | None:
@@ -110,7 +117,8 @@ def _alike_segments(spec: Spec, source: Source, ref: str, look: UnitLook) -> lis
             for group in _groups(sizes)
         ]
         text = f"segment {segment!r}: levels that {SPACES} count as different ones"
-        found.append(Check("alike", True, f"{text}: {'; '.join(said)}"))
+        numbers = {"name": segment, "levels": "; ".join(said)}
+        found.append(Check("alike", True, f"{text}: {numbers['levels']}", numbers))
     return found
 
 

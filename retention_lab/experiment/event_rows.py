@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from typing import Any
 
 from retention_lab.data.counted import counted_rows, filtered
 from retention_lab.data.look import event_faults, has_event_after, look_at_events
@@ -36,7 +37,8 @@ class EventRows(Findings):
             )
             if seen.stray:
                 rows = f"{counted(seen.stray, 'row')} of {table.table}"
-                self._note("stray", f"{rows} without {unit!r} or {table.at!r} left out")
+                text = f"{rows} without {unit!r} or {table.at!r} left out"
+                self._note("stray", text, n=seen.stray, table=table.table, name=unit)
             self._negative(event, table, seen.negative, counting)
             if has_event_after(self.source, ref, unit, self.at, rows_of, table.at, last):
                 self._note("events", f"{event}: there are events after exposure in {table.table}")
@@ -52,7 +54,7 @@ class EventRows(Findings):
             if event in needed or len(silent) == len(self.spec.data.events):
                 self.fatal.append(text)
             else:
-                self._note("silent", text)
+                self._note("silent", text, event=event)
 
     def _counting(self, event: str) -> list[str]:
         """The metrics that count rows of an event table, whatever these are worth."""
@@ -70,7 +72,9 @@ class EventRows(Findings):
             rows = f"{event}: {counted(n, 'row')} of {table.table} with {value!r} below 0"
             also = ", ".join(repr(m) for m in counting)
             text = f"{rows} count for {also} as well: are these refunds?"
-            self._note("negative", f"{text} data.events.{event}.where can leave them out")
+            said: dict[str, Any] = {"event": event, "n": n, "table": table.table, "name": value}
+            text = f"{text} data.events.{event}.where can leave them out"
+            self._note("negative", text, **said)
 
     def _values(self, event: str, table: Events, odd: frozenset[str]) -> None:
         """Missing and not finite values among the events that each sum adds up.
@@ -91,5 +95,5 @@ class EventRows(Findings):
                 if infinite:
                     self._fault("not_finite", f"{infinite:,} {of} are infinite or NaN", metric)
                 if missing:
-                    values = f"{missing:,} {of}"
-                    self._missing(values, c.missing, metric, dropped="their units left out")
+                    dropped = "their units left out"
+                    self._missing(missing, of, c.missing, metric, dropped=dropped, name=c.value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from retention_lab.data.source import Source
 from retention_lab.data.times import no_times
@@ -24,11 +25,15 @@ class Input(NamedTuple):
 
 
 class Check(NamedTuple):
-    """One thing that was checked; not `ok` is a fault that the run survives, and reports."""
+    """One thing that was checked; not `ok` is a fault that the run survives, and reports.
+
+    `numbers` are what a remark is told with in the reader's language.
+    """
 
     code: str
     ok: bool
     text: str
+    numbers: Mapping[str, Any] = MappingProxyType({})
 
 
 class Findings:
@@ -50,8 +55,8 @@ class Findings:
         self.fatal += other.fatal
         self.faults = {**other.faults, **self.faults}
 
-    def _note(self, code: str, text: str, ok: bool = True) -> None:
-        self.checks.append(Check(code, ok, text))
+    def _note(self, code: str, text: str, ok: bool = True, **numbers: Any) -> None:
+        self.checks.append(Check(code, ok, text, numbers))
 
     def _fault(self, code: str, text: str, *metrics: str) -> None:
         """A fault that ends nothing but the metrics it touches."""
@@ -102,10 +107,21 @@ class Findings:
         hint = why_text(self.source, ref, name) if kind == "text" else ""
         self.fatal.append(f"{key}: column {name!r} of {ref} holds {kind}, not numbers{hint}")
 
-    def _missing(self, values: str, rule: str, *metrics: str, dropped: str = "left out") -> None:
-        """What is done with missing values, by the rule of the metric: drop, zero or error."""
+    def _missing(
+        self,
+        n: int,
+        values: str,
+        rule: str,
+        *metrics: str,
+        dropped: str = "left out",
+        **numbers: Any,
+    ) -> None:
+        """What is done with `n` missing values, by the rule of the metric: drop, zero or error."""
+        values = f"{n:,} {values}"
         if rule == "error":
             text = f"{values} are missing: say missing: drop or missing: zero"
             self._fault("missing_values", text, *metrics)
         else:
-            self._note("missing", f"{values} are missing and {MISSING.get(rule, dropped)}")
+            how = "zero" if rule == "zero" else "drop"
+            text = f"{values} are missing and {MISSING.get(rule, dropped)}"
+            self._note("missing", text, how=how, n=n, **numbers)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from retention_lab.errors import SpecError, did_you_mean
 from retention_lab.experiment.spec import Spec
+from retention_lab.experiment.yaml_slips import slip
 
 DATE = "a date, such as 2026-01-15"
 WANTED = {  # pydantic's kinds of error -> what was wanted there
@@ -21,6 +22,7 @@ WANTED = {  # pydantic's kinds of error -> what was wanted there
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
     **dict.fromkeys(("model_type", "dict_type"), "keys of its own, each with its value"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list: begin each of its items with '- '"),
     "less_than_equal": "at most {le:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than": "less than {lt:g}",
@@ -79,10 +81,9 @@ def parse(text: str, where: str = "the file") -> tuple[dict[str, Any], Lines]:
         if odd is not None:
             place = f"{where}, line {odd.start_mark.line + 1}"
             raise SpecError(f"{place}: {odd.value!r} is not a date: {error}") from None
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or error
-        raise SpecError(f"{where}{line}: not valid YAML: {reason}") from None
+        line, reason = slip(error, text)
+        place = f"{where}, line {line}" if line else where
+        raise SpecError(f"{place}: not valid YAML: {reason}") from None
     if not isinstance(content, dict):
         raise SpecError(f"{where}: an experiment file is a list of 'key: value' lines")
     return content, lines
@@ -172,7 +173,7 @@ def _said(error: Any, at: At) -> str:
     place, key = _place(at), str(at[-1]) if at else ""
     if error["type"] == "extra_forbidden":
         known = _keys_beside(tuple(error["loc"]))
-        hint = did_you_mean(key, known) or f"; known keys: {', '.join(known)}"
+        hint = _elsewhere(at) or did_you_mean(key, known) or f"; known keys: {', '.join(known)}"
         inside = at[0] == "metrics" and len(at) > 2
         if inside:
             return f"{_place(at[:-1])}: unknown key {key!r}{hint}"
@@ -186,8 +187,29 @@ def _said(error: Any, at: At) -> str:
         message = f"{error['input']!r} is none of {', '.join(choices)}{hint}"
     elif error["type"] in WANTED:
         wanted = WANTED[error["type"]].format(**error.get("ctx", {}))
+        if error["input"] is None and wanted.startswith(("keys", "a list")):
+            return f"nothing stands below {place!r}: indent what belongs to it, or leave it out"
         message = f"{error['input']!r} is not {wanted}{_share(error['input'])}"
     return f"{place + ': ' if place else ''}{message}"
+
+
+def _elsewhere(at: At) -> str:
+    """Where a key that is out of its place belongs: a slip of the indent."""
+    key = str(at[-1])
+    if len(at) > 1:
+        return f"; {key!r} is a key of the file: do not indent it" if key in _sections() else ""
+    homes = [name for name, keys in _sections().items() if key in keys]
+    return f"; it is a key of {homes[0]!r}: indent it below" if len(homes) == 1 else ""
+
+
+def _sections() -> dict[str, list[str]]:
+    """By key of the file, the keys below it; none for those that hold a value."""
+    found = {}
+    for name, field in Spec.model_fields.items():
+        inner = _model_in(field.annotation) if name not in ("title", "question") else None
+        known = inner.model_fields.items() if inner is not None and name != "metrics" else ()
+        found[field.alias or name] = [f.alias or n for n, f in known]
+    return found
 
 
 def _share(value: Any) -> str:

@@ -34,13 +34,14 @@ def check_clusters(
     told = "belong together" if observed else "were randomised, whole"
     checks.append(Check("clusters", True, f"{count:,} {what} by {name!r} {told}"))
     if burnt:
-        checks.append(Check("burn_in", True, f"{burnt:,} units of the burn-in are left out"))
+        text = f"{burnt:,} units of the burn-in are left out"
+        checks.append(Check("burn_in", True, text, {"n": burnt}))
     if spec.design.switchback and look.first and look.last:
         changes = clock_changes(look.first, look.last, spec.data.timezone)
         if changes:
             days = ", ".join(str(day) for day in changes)
             text = f"the clocks changed on {days}: the blocks then are that much longer or shorter"
-            checks.append(Check("clock_change", True, text))
+            checks.append(Check("clock_change", True, text, {"days": days}))
     return checks, fatal
 
 

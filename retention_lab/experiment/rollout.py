@@ -81,7 +81,8 @@ class Rollout(Undesigned):
             return
         if kept < rows:
             left = counted(rows - kept, "row")
-            self._note("rows_without_market", f"{left} without a market or a period: left out")
+            text = f"{left} without a market or a period: left out"
+            self._note("rows_without_market", text, n=rows - kept)
         (twice,) = self.source.query(
             f"select count(*) as n from (select 1 from t where {named} "
             f"group by {market}, {period} having count(*) > 1)",
@@ -142,7 +143,8 @@ class Rollout(Undesigned):
         early = int(found["n"]) - len(panel.adopted)
         if early:
             text = f"{counted(early, 'market')} treated from the first period on: left out, as "
-            self._note("treated_from_start", text + "nothing is known of them before")
+            text += "nothing is known of them before"
+            self._note("treated_from_start", text, markets=early)
         if len(panel.periods) < 2:
             self.fatal.append(f"incentive.period: {self.ref} has one period; a rollout needs two")
             return
@@ -178,7 +180,8 @@ class Rollout(Undesigned):
         whole = len(panel.markets) * len(panel.periods)
         if len(panel) < whole:
             text = f"{whole - len(panel):,} of {whole:,} pairs of market and period have no row: "
-            self._note("gaps", text + "a change is taken where both of its periods are known")
+            text += "a change is taken where both of its periods are known"
+            self._note("gaps", text, pairs=whole - len(panel), all=whole)
         self._steps()
         for name in self.said.columns:
             self._covariate(name)
@@ -206,7 +209,8 @@ class Rollout(Undesigned):
         )
         if found["n"]:
             text = f"covariate {name!r} changes in {counted(int(found['n']), 'market')}: "
-            self._note("covariate", text + "that of the market's first period is taken")
+            text += "that of the market's first period is taken"
+            self._note("covariate", text, how="changes", markets=int(found["n"]), name=name)
 
 
 NOBODY = "incentive.adopted: {!r} is empty: no market begins, so there is nothing to compare"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,12 +101,12 @@ def template(name: str) -> str:
 
 
 def template_for(
-    name: str, units: str, arm: str, control: str, root: Path
+    name: str, units: str, arm: str, control: str, root: Path, besides: Sequence[str] = ()
 ) -> tuple[str, tuple[str, ...]]:
     """A commented experiment file on the table `units`, one row a unit; what to look at first.
 
     The table is looked at once: the first number that is not an id becomes the primary metric,
-    the other columns are listed as comments to choose from.
+    the other columns are listed as comments to choose from, but for those `besides`.
 
     Raises DataError where there is no such table, PlanError for an absent arm column or control.
     """
@@ -113,7 +114,7 @@ def template_for(
 
     check_name(name)
     source = Source(Data(units=units), root / "experiments", root)
-    columns, arms = _look(source, units, arm)
+    columns, arms = look_at(source, units, arm)
     if not arms:
         raise PlanError(f"{units} has no row with a value in {arm!r}")
     if control not in arms:
@@ -121,8 +122,8 @@ def template_for(
         hint = did_you_mean(control, arms)
         raise PlanError(f"column {arm!r} of {units} holds no {control!r}{hint} (it holds: {held})")
     unit = _unit(columns)
-    able = [c for c in columns if c.kind in ("number", "whole", "yes_no") and not _is_id(c)]
-    able = [c for c in able if c.levels]
+    able = [c for c in columns if c.kind in ("number", "whole", "yes_no") and not is_id(c)]
+    able = [c for c in able if c.levels and c.name not in besides]
     ids = [c for c in able if c.nearly and c is not unit]
     numbers = [c for c in able if not c.nearly]
     if not numbers:
@@ -171,7 +172,7 @@ def _unit(columns: list[Column]) -> Column | None:
     """The column that names the unit: unique, or, of an id by its name, nearly so."""
     able = [c for c in columns if c.nearly]
     whole = [c for c in able if c.unique and c.missing == 0]
-    ways = ([c for c in whole if _is_id(c)], whole, [c for c in able if _is_id(c)])
+    ways = ([c for c in whole if is_id(c)], whole, [c for c in able if is_id(c)])
     return next((found[0] for found in ways if found), None)
 
 
@@ -230,9 +231,10 @@ def check_name(name: str) -> None:
         raise SpecError(f"{name!r} cannot be a name: a letter, then letters, digits, '-' or '_'")
 
 
-def _look(source: Source, units: str, arm: str) -> tuple[list[Column], list[str]]:
+def look_at(source: Source, units: str, arm: str) -> tuple[list[Column], list[str]]:
     """Every column but the arm's, and the arms, as text, sorted."""
     from retention_lab.data.footers import LONG
+    from retention_lab.experiment.doubts import by_number
 
     known = source.columns(units)
     relation = source.table(units, {c: c for c in known}).to_native()
@@ -268,7 +270,7 @@ def _look(source: Source, units: str, arm: str) -> tuple[list[Column], list[str]
         elif dtype.startswith(("VARCHAR", "ENUM", "UUID")):
             kind = "text"
         columns.append(Column(name, kind, rows - there, levels, rows))
-    return columns, sorted(arms)
+    return columns, sorted(arms, key=by_number)
 
 
 def _number(dtype: str) -> bool:
@@ -285,7 +287,7 @@ def _number(dtype: str) -> bool:
     )
 
 
-def _is_id(column: Column) -> bool:
+def is_id(column: Column) -> bool:
     """Whether it is an id by its name: cid, customer id, user_id; no yes or no is one (paid)."""
     return column.kind != "yes_no" and bool(re.search(r"(id|key|uuid|guid)$", column.name.lower()))
 

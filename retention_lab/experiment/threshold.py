@@ -94,7 +94,7 @@ class Threshold(Undesigned):
             return
         if n < rows:
             text = f"{rows - n:,} of {rows:,} units without {said.running!r} are left out"
-            self._note("missing_running", text)
+            self._note("missing_running", text, n=rows - n, all=rows, name=said.running)
         if not found["least"] < c <= found["most"]:
             self.fatal.append(
                 f"incentive.cutoff: {c:g} is not within the values of {of}, which go from "
@@ -163,6 +163,6 @@ class Threshold(Undesigned):
             self.covariates.append(Column(name=name, how="value", value=name, of=name))
             if seen.missing:
                 text = f"{seen.missing:,} units without covariate {name!r}: left out of its test"
-                self._note("covariate", text)
+                self._note("covariate", text, how="test", n=seen.missing, name=name)
                 missing = Column(name=f"{name} missing", how="missing", value=name, of=name)
                 self.covariates.append(missing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
+from typing import Any
 
 from retention_lab.data.source import Source
 from retention_lab.data.sql import quoted
@@ -123,4 +124,5 @@ class Undesigned(Findings):
             else:
                 self._fault("not_a_share", f"{text} not between 0 and 1", m.name)
         if found["missing"]:
-            self._missing(f"{found['missing']:,} {of}", m.missing, m.name)
+            said: dict[str, Any] = {"name": m.column, "all": found["n"]}
+            self._missing(found["missing"], of, m.missing, m.name, **said)

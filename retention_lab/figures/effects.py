@@ -124,6 +124,16 @@ def effect_item(
     )
 
 
+def arm_item(
+    row: Row, shown: Measure, name: str, colour: str, language: str, least: float | None = None
+) -> Item:
+    """One arm's level or ratio; hollow unless its whole interval is beyond `least`, if that is."""
+    known = row.ci_low is not None and row.ci_high is not None
+    sure = least is None or (known and not (row.ci_low or 0.0) <= least <= (row.ci_high or 0.0))
+    value = value_text(row, shown, language)
+    return Item(name, value, colour, row.estimate, row.ci_low, row.ci_high, hollow=not sure)
+
+
 def lines_of(spec: Spec, metric: str, estimand: str, shown: Measure, language: str) -> list[Line]:
     """The line of no difference, and the margin's where the metric has one on this scale."""
     lines = [Line(0.0, say(language, "figure.no_difference"))]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.collections import PolyCollection
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.effects import value_text
-from retention_lab.figures.forest import Group, Item, Line, round_ticks, strokes, write
+from retention_lab.figures.effects import arm_item
+from retention_lab.figures.forest import Group, Line, round_ticks, strokes, write
 from retention_lab.figures.incentive_rows import arm_name, incentive_rows, ledger_arms, tints
 from retention_lab.figures.plane import Plane, around, ground, plain, upright_zero
 from retention_lab.figures.sheet import forest_sheet, sheet
@@ -16,7 +16,7 @@ from retention_lab.figures.style import ALERT, INK, MUTED, SMALL, Table
 from retention_lab.results import Row
 from retention_lab.texts import say
 from retention_lab.texts.incentive import ratio_measure
-from retention_lab.texts.numbers import Measure, digits_of_spread, number
+from retention_lab.texts.numbers import digits_of_spread, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,26 +164,13 @@ def margin_plot(results: Table, spec: Spec, language: str = "en", ax: Axes | Non
     shown = ratio_measure(None, None)
     tint = tints(results, spec)
     least = spec.incentive.min_roi if spec.incentive is not None else 0.0
-    items = tuple(_item(r, shown, spec, tint, least, language) for r in rows)
+    items = tuple(
+        arm_item(r, shown, arm_name(spec, r.arm, language), tint.get(r.arm, ALERT), language, least)
+        for r in rows
+    )
     lines = [Line(1.0, say(language, "figure.breaks_even"))]
     if least != 1.0:
         wanted = number(least, 2).rstrip("0").rstrip(".")
         lines.append(Line(least, say(language, "figure.wanted", least=wanted), alert=True))
     title = say(language, "figure.margin_per_dollar")
     return forest_sheet(ax, title, language, [Group("", items)], lines)
-
-
-def _item(
-    row: Row, shown: Measure, spec: Spec, tint: dict[str | None, str], least: float, language: str
-) -> Item:
-    known: Any = (row.ci_low, row.ci_high)
-    unsure = None in known or known[0] <= least <= known[1]
-    return Item(
-        arm_name(spec, row.arm, language),
-        value_text(row, shown, language),
-        tint.get(row.arm, ALERT),
-        row.estimate,
-        row.ci_low,
-        row.ci_high,
-        hollow=unsure,
-    )

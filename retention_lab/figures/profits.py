@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.effects import value_text
-from retention_lab.figures.forest import Group, Item, Line
+from retention_lab.figures.effects import arm_item
+from retention_lab.figures.forest import Group, Line
 from retention_lab.figures.incentive_rows import arm_name, incentive_rows, numbered, tints
 from retention_lab.figures.sheet import forest_sheet
 from retention_lab.figures.style import ALERT, Table
@@ -27,14 +27,7 @@ def profits_plot(results: Table, spec: Spec, language: str = "en", ax: Axes | No
     shown = level_measure((r.ci_low, r.ci_high) for r in rows)
     tint = tints(results, spec)
     items = tuple(
-        Item(
-            arm_name(spec, r.arm, language),
-            value_text(r, shown, language),
-            tint.get(r.arm, ALERT),
-            r.estimate,
-            r.ci_low,
-            r.ci_high,
-        )
+        arm_item(r, shown, arm_name(spec, r.arm, language), tint.get(r.arm, ALERT), language)
         for r in rows
     )
     lines = [

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.collections import LineCollection, PolyCollection
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.figures.chart import shortened
 from retention_lab.figures.forest import EMS, Pair, write
 from retention_lab.figures.groups import sizes_of, survival_rows
 from retention_lab.figures.sheet import sheet
@@ -42,6 +41,7 @@ SIZES = 0.1  # of the width, for the number of customers
 MOST_FIRST = 0.42  # of the width, for a group's name and its number of customers
 LIGHT, DARK = (0xEA, 0xF2, 0xF9), (0x08, 0x45, 0x7E)  # one hue: the empty and the full end
 HEIGHT = 1.25  # lines of text that a cell is high
+ROW = 0.85  # lines of text between the lines of a small label
 STRIPE = 9  # pixels between two lines of the hatching
 
 
@@ -156,15 +156,18 @@ def _grid(
         size = sizes.get(name or "")
         n = DASH if size is None else number(size, 0)
         weight: dict[str, Any] = {"weight": "bold"} if name is None else {}
-        text = shortened(label, first - SIZES)
-        write(ax, 0, y + HEIGHT / 2, text, fontsize=SMALL, **weight)
-        write(ax, first - 0.015, y + HEIGHT / 2, n, ha="right", **style)
+        named = wrap(label, (first - SIZES) * EMS * FONT / SMALL, 3)
+        tall = HEIGHT + (len(named) - 1) * ROW
+        for i, text in enumerate(named):
+            at = y + tall / 2 + (i - (len(named) - 1) / 2) * ROW
+            write(ax, 0, at, text, fontsize=SMALL, **weight)
+        write(ax, first - 0.015, y + tall / 2, n, ha="right", **style)
         for i, age in enumerate(found.ages):
             r = cells.get(age)
             x = first + i * width
             if r is None:
                 continue
-            box = ((x, y), (x + width, y), (x + width, y + HEIGHT), (x, y + HEIGHT))
+            box = ((x, y), (x + width, y), (x + width, y + tall), (x, y + tall))
             if r.estimate is not None:
                 part = r.estimate / high if high else 0.0
                 boxes.append((box, shade(part)))
@@ -172,12 +175,12 @@ def _grid(
                 middle = x + width / 2
                 text = number(100 * r.estimate, 0 if high >= 0.1 else 1)
                 small: dict[str, Any] = {"ha": "center", "color": colour, "fontsize": SMALL}
-                write(ax, middle, y + HEIGHT / 2, text, **small)
+                write(ax, middle, y + tall / 2, text, **small)
             elif note_code(r.note) in HIDDEN:
                 hidden = True
                 boxes.append((box, "#F1F3F6"))
-                stripes += hatching(x, y, width)
-        y += HEIGHT + (0.35 if name is None else 0.0)
+                stripes += hatching(x, y, width, tall)
+        y += tall + (0.35 if name is None else 0.0)
     faces = PolyCollection(
         [b for b, _ in boxes], facecolors=[c for _, c in boxes], edgecolors="white", lw=1.2
     )
@@ -212,10 +215,10 @@ def shade(part: float) -> str:
     return "#" + "".join(f"{c:02x}" for c in mixed)
 
 
-def hatching(x: float, y: float, width: float) -> list[tuple[Pair, Pair]]:
-    """Slanted lines through a cell, inside its edges."""
+def hatching(x: float, y: float, width: float, high: float = HEIGHT) -> list[tuple[Pair, Pair]]:
+    """Slanted lines through a cell that is `high` lines of text, inside its edges."""
     step = STRIPE / WIDTH
-    slope = HEIGHT * LINE / WIDTH  # the run of a line at 45 degrees over the cell's height
+    slope = high * LINE / WIDTH  # the run of a line at 45 degrees over the cell's height
     found = []
     start = x - slope + step / 2
     while start < x + width:
@@ -223,7 +226,7 @@ def hatching(x: float, y: float, width: float) -> list[tuple[Pair, Pair]]:
         for at in (start, start + slope):
             inside = min(max(at, x), x + width)
             part = (inside - start) / slope
-            ends.append((inside, y + HEIGHT * (1 - part)))
+            ends.append((inside, y + high * (1 - part)))
         if ends[0] != ends[1]:
             found.append((ends[0], ends[1]))
         start += step

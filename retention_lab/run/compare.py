@@ -21,7 +21,10 @@ SAME = 1e-12  # numbers closer than this, relatively, are the same
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two runs."""
+    """One of the two runs.
+
+    `reason` is the code of its verdict's first reason; `offer`: it is told as an incentive's is.
+    """
 
     folder: Path
     run_id: str
@@ -30,6 +33,8 @@ class Side:
     started: str
     verdict: str | None
     arm: str | None
+    reason: str | None = None
+    offer: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ def _side(folder: Path, run: Mapping[str, Any]) -> Side:
         started=run["started"],
         verdict=verdict.get("verdict"),
         arm=verdict.get("arm"),
+        reason=verdict.get("reason"),
+        offer=bool(verdict.get("offer")),
     )
 
 

@@ -283,6 +283,7 @@ def _closed(folder: Path, ready: Ready, error: Exception | None) -> Outcome:
         verdict=verdict.get("verdict"),
         arm=verdict.get("arm"),
         reason=verdict.get("reason"),
+        offer=bool(verdict.get("offer")),
         folder=folder,
         message=message,
         faults=tuple(run.get("faults", ())) if error is None else (),

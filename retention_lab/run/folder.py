@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from retention_lab.errors import RunError, did_you_mean
+from retention_lab.errors import LabError, RunError, did_you_mean
 from retention_lab.paths import project_root
 from retention_lab.results import ENDED
 
@@ -271,9 +271,20 @@ def _verdict(folder: Path) -> dict[str, Any] | None:
         content = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
         codes = [str(r["code"]) for r in content["reasons"]]
         first = {"reason": ENDED if ENDED in codes else codes[0]} if codes else {}
-        return {"verdict": content["verdict"], "arm": content["arm"], **first}
+        offer = {"offer": True} if _is_offer(folder, codes) else {}
+        return {"verdict": content["verdict"], "arm": content["arm"], **first, **offer}
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_offer(folder: Path, codes: Sequence[str]) -> bool:
+    """Whether the verdict is told in the words of an incentive: keep it, look closer, stop it."""
+    from retention_lab.texts.incentive import CODE, is_offer
+
+    try:
+        return any(code.startswith(CODE) for code in codes) and is_offer(spec_of(folder))
+    except (LabError, OSError):
+        return False
 
 
 def _now() -> str:

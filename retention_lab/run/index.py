@@ -32,6 +32,7 @@ from retention_lab.texts.incentive import (
     is_offer,
     quoted,
     ratio_measure,
+    round_number,
     told_reason,
 )
 from retention_lab.texts.numbers import Measure, measure, moment_text
@@ -42,7 +43,10 @@ NAMES = {"en": "index.html", "zh": "index.zh.html"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Effect:
-    """What decided: of what, how much, and where its interval lies on a line from 0 to 100."""
+    """What decided: of what, how much, and where its interval lies on a line from 0 to 100.
+
+    `mark` says in words what lies at `zero`: no difference, or the least that is wanted.
+    """
 
     of: str
     text: str
@@ -50,6 +54,7 @@ class Effect:
     end: float
     dot: float
     zero: float
+    mark: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -302,7 +307,8 @@ def _effect(verdict: Verdict, spec: Spec, language: str) -> Effect | None:
     }
     relative = estimate == n.get("lift") and low == n.get("lift_low")
     of = say(language, "index.effect_of_relative" if relative else "index.effect_of", **words)
-    return _placed(of, text, (low, estimate, high), 0.0)
+    mark = say(language, "figure.no_difference")
+    return _placed(of, text, (low, estimate, high), 0.0, mark)
 
 
 def _brought(verdict: Verdict, spec: Spec, language: str) -> Effect | None:
@@ -321,13 +327,17 @@ def _brought(verdict: Verdict, spec: Spec, language: str) -> Effect | None:
     least = float(n.get("min_roi") or 0.0) if by_ratio else 0.0
     arm = quoted(spec, n.get("arm"), language)
     words = {"metric": metric_label(spec, n.get("metric"), language), "arm": arm}
+    wanted = say(language, "incentive.index_wanted", least=round_number(least))
+    mark = wanted if by_ratio else say(language, "figure.no_difference")
     of = say(language, "incentive.index_of" if by_ratio else "incentive.index_effect", **words)
     ends = {"low": shown.bare(low), "high": shown.bare(high)}
     text = say(language, "figure.value", estimate=shown.text(estimate, language), **ends)
-    return _placed(of, text, (low, estimate, high), least)
+    return _placed(of, text, (low, estimate, high), least, mark)
 
 
-def _placed(of: str, text: str, values: tuple[float, float, float], zero: float) -> Effect:
+def _placed(
+    of: str, text: str, values: tuple[float, float, float], zero: float, mark: str
+) -> Effect:
     """An effect with the places of its interval and of `zero` on a line from 0 to 100."""
     low, estimate, high = values
     left, right = min(low, zero), max(high, zero)
@@ -336,7 +346,7 @@ def _placed(of: str, text: str, values: tuple[float, float, float], zero: float)
     def place(value: float) -> float:
         return round(5.0 + 90.0 * float((value - left) / span), 1)
 
-    return Effect(of, text, place(low), place(high), place(estimate), place(zero))
+    return Effect(of, text, place(low), place(high), place(estimate), place(zero), mark)
 
 
 def _numbers(reason: Reason, spec: Spec) -> tuple[Measure, tuple[Any, Any, Any]]:

@@ -15,7 +15,8 @@ class Outcome:
 
     `folder` is its run folder (of the earlier run where it was skipped as unchanged), `message`
     says why where there is something to say, `seconds` is the wall time from the start of its
-    notebook to its end. `reason` is the code of the verdict's first reason.
+    notebook to its end. `reason` is the code of the verdict's first reason, and `offer` says
+    whether the verdict is told in the words of an incentive.
     `faults` says what the run survived, but not without loss: metrics without a result, an arm
     without units. `recorded` is False where the run folder is complete, but MLflow could not take
     the record.
@@ -26,6 +27,7 @@ class Outcome:
     verdict: str | None = None
     arm: str | None = None
     reason: str | None = None
+    offer: bool = False
     folder: Path | None = None
     message: str = ""
     seconds: float = 0.0

@@ -216,6 +216,7 @@ def _unchanged(folder: Path, root: Path) -> Outcome:
         verdict=verdict.get("verdict"),
         arm=verdict.get("arm"),
         reason=verdict.get("reason"),
+        offer=bool(verdict.get("offer")),
         folder=folder,
         message="nothing has changed since this run",
         faults=tuple(run.get("faults", ())),

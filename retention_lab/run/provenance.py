@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retention_lab.errors import DataError
+from retention_lab.experiment.remarks import remarks
 from retention_lab.paths import cache_folder, project_root
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def of_plan(plan: Plan, digests: Sequence[Mapping[str, Any]] | None = None) -> d
         "versions": versions(),
         # A split that is not the planned one makes the verdict invalid, which says enough.
         "faults": [c.text for c in plan.checks if not c.ok and c.code != "split"],
+        "remarks": remarks(plan.checks, plan.spec.privacy.min_cell),
     }
 
 

@@ -32,6 +32,7 @@ from retention_lab.run.view.incentive import caption, in_test, ledger_figure, of
 from retention_lab.run.view.lives import lives
 from retention_lab.run.view.quality import quality
 from retention_lab.run.view.record import methods, record
+from retention_lab.run.view.remarked import ENTERED, remarked
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.run.view.tables import SegmentTable, metric_tables, segment_tables
 from retention_lab.run.view.trust import trust
@@ -109,7 +110,7 @@ def _test(source: Source, tongue: Tongue, draw: _Draw) -> dict[str, Any]:
         "split_figure": draw.split(),
         "metrics": metrics,
         "metric_figures": draw.metrics([m.name for m in metrics]),
-        "trust": trust(source, tongue),
+        "trust": (*trust(source, tongue), *remarked(source, tongue, ENTERED)),
         "arms": arm_blocks(source, tongue),
         "course": course(source, tongue, draw.path, draw.daily),
         "ages": ages(source, tongue, draw.novelty),
@@ -148,7 +149,7 @@ class _Draw:
 
     @property
     def about_split(self) -> bool:
-        """Whether what makes the test invalid lies in who is in which arm: then no effect is shown."""
+        """Whether it is invalid for who is in which arm: then no effect is shown."""
         return any(r.code in WHO for r in self.source.verdict.reasons)
 
     def hero(self) -> Markup:

@@ -57,7 +57,7 @@ def metric_label(spec: Spec, name: object, language: str) -> str:
 
 
 def covariate_label(spec: Spec, term: object, language: str) -> str:
-    """``region: Africa`` in the reader's words, ``history`` or ``history missing``."""
+    """``region: Africa`` in the reader's words, ``history``, ``history missing``, ``x before``."""
     name, _, level = str(term or "").partition(": ")
     if level:
         words = {"level": label(spec, level, language), "name": metric_label(spec, name, language)}
@@ -65,6 +65,9 @@ def covariate_label(spec: Spec, term: object, language: str) -> str:
     if name.endswith(" missing"):
         name = metric_label(spec, name.removesuffix(" missing"), language)
         return say(language, "trust.missing", name=name)
+    if name.endswith(" before"):
+        name = metric_label(spec, name.removesuffix(" before"), language)
+        return say(language, "trust.before", name=name)
     return metric_label(spec, name, language)
 
 

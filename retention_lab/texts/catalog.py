@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 LANGUAGES = ("en", "zh")
-FILES = ("", "incentive.")  # one file a room; a key stands in one of them
+FILES = ("", "incentive.", "remark.")  # one file a room; a key stands in one of them
 ONE = {  # what follows a 1 in English
     "customers": "customer",
     "days": "day",

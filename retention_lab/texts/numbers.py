@@ -65,7 +65,8 @@ def measure(
     """How to write a level, a difference, a relative lift or the size of a margin.
 
     `kind` is the metric's kind; proportions are written in percent and their differences in
-    percentage points. The interval (`low`, `high`) sets the digits: two that matter.
+    percentage points. The interval (`low`, `high`) sets the digits: two that matter, and one or
+    two more where an end would else look as if it were no difference.
     """
     share = kind in PERCENT_KINDS
     percent = what == "lift" or share
@@ -73,6 +74,8 @@ def measure(
     digits = None
     if low is not None and high is not None and high > low:
         digits = digits_of_spread((high - low) / 2 * factor)
+        if what in ("difference", "lift"):
+            digits = _beside_nothing(digits, low * factor, high * factor)
     elif what in ("lift", "level") and percent:
         digits = 1 if what == "lift" else None
     signed = what in ("difference", "lift")
@@ -80,6 +83,14 @@ def measure(
     if percent:
         unit = "percent" if what in ("lift", "level") else "points"
     return Measure(factor, digits, signed, unit)
+
+
+def _beside_nothing(digits: int, *ends: float) -> int:
+    """Digits that tell an end from 0, at most two more: 0.2 is not 0 beside an interval's 33."""
+    for more in (digits, digits + 1):
+        if not any(end and round(end, more) == 0 for end in ends):
+            return more
+    return min(digits + 2, MOST_DIGITS)
 
 
 def shared_measure(

@@ -151,13 +151,3 @@ def test_sentence_figure_and_table_show_the_same_numbers(visits: dict[str, Visit
     assert "leaves the most profit: 3.40 a customer (95% interval 3.20 to 3.60)" in best.text
     assert "3.40 (3.20 to 3.60)" in best.drawn
     assert "\t3.40\n3.20 to 3.60" in best.said
-
-
-def test_the_languages_lead_to_each_other_and_back(browser: Any, site: dict[str, Path]) -> None:
-    page = browser.new_page()
-    page.goto(site["doses.en"].as_uri())
-    page.locator("a.language").click()
-    assert page.url.endswith("report.zh.html")
-    page.locator("nav a").first.click()
-    assert page.url.endswith("index.zh.html")
-    page.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from browser.visiting import HEIGHT, WIDTH, Visit, han, look
 from run.cohort_sample import cohorts, rivals
 from run.every_row import rich
-from run.sample import CASES, write
+from run.incentive_sample import doses
+from run.sample import CASES, email, write
+from run.sample_rows import Case
 
 from retention_lab.run.compare import compare
 from retention_lab.run.index import write_index
@@ -104,9 +107,15 @@ def test_folded_tables_are_printed(visits: dict[str, Visit]) -> None:
     assert [name for name, visit in visits.items() if not visit.printed] == []
 
 
-def test_the_languages_lead_to_each_other_and_back(browser: Any, site: dict[str, Path]) -> None:
+@pytest.mark.parametrize("make", [email, cohorts, doses])
+def test_the_languages_lead_to_each_other_and_back(
+    browser: Any, tmp_path: Path, make: Callable[[], Case]
+) -> None:
+    """Of each kind of report."""
+    first = write_reports(write(make(), tmp_path))[0]
+    write_index(tmp_path)
     page = browser.new_page()
-    page.goto(site["email.en"].as_uri())
+    page.goto(first.as_uri())
     page.locator("a.language").click()
     assert page.url.endswith("report.zh.html")
     page.locator("nav a").first.click()

@@ -212,3 +212,54 @@ def test_windows_are_hours(n, unit):
 def test_any_text_is_read_or_refused_with_a_reason(text):
     with contextlib.suppress(SpecError):  # any other error fails
         validate(*parse(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title: T\n  question: x\n", "line 2: not valid YAML: begins at column 3, below line 1"),
+        (
+            "data:\n    units: a\n  as_of: x\n",
+            "line 3: not valid YAML: begins at column 3, the line",
+        ),
+        ("metrics:\n  - {name: a}\n - {name: b}\n", "line 3: not valid YAML: begins at column 2"),
+        ("metrics:\n  - name: a\n  kind: mean\n", "line 3: not valid YAML: a key beside the items"),
+        ("data:\n\tunits: a\n", "line 2: not valid YAML: a tab at the line's beginning"),
+        ("schema:1\nname: a\n", "line 1: not valid YAML: no space after 'schema:'"),
+        ("schema: 1\nname:a\ntitle: x\n", "line 2: not valid YAML: no space after 'name:'"),
+        ("title: Does it pay: yes\n", "line 1: not valid YAML: a text with ': ' in it: put it in"),
+        ("a: {b: 1\nc: 2\n", "line 1: not valid YAML: '}' is missing, or a comma between"),
+        ("a: [b, c\nd: 2\n", "line 1: not valid YAML: ']' is missing, or a comma between"),
+        ('title: "a\nname: b\n', "line 1: not valid YAML: a quotation mark that opens here is not"),
+        ("arm: *x\n", "line 1: not valid YAML: a text that begins with '*': put it in quotes"),
+        ("title: 5 %\nowner: %x\n", "line 2: not valid YAML: a text that begins with '%'"),
+    ],
+)
+def test_a_slip_in_yaml_is_named_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        parse(text, "f.yaml")
+    assert f"f.yaml, {said}" in str(error.value)
+
+
+SOUND = "schema: 1\nname: a\ntitle: T\ndata: {units: a.csv}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "schema: 1\nname: a\ntitle: T\ndata:\nunits: a\n",
+            "'units'; it is a key of 'data': indent",
+        ),
+        ("schema: 1\nname: a\ntitle: T\ndata:\nunits: a\n", "nothing stands below 'data': indent"),
+        (SOUND + "arm: x\n", "unknown key 'arm'; it is a key of 'design': indent it below"),
+        (SOUND + "design: {arm: x, control: y, metrics: []}\n", "'metrics' is a key of the file"),
+        (SOUND + "metrics: {name: a, kind: mean}\n", "is not a list: begin each of its items with"),
+        (SOUND + "segment: [x]\n", "unknown key 'segment'; did you mean 'segments'?"),
+        (SOUND + "zzz: x\n", "unknown key 'zzz'; known keys: schema"),
+    ],
+)
+def test_a_key_out_of_its_place_is_sent_where_it_belongs(text: str, said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        validate(*parse(text, "f.yaml"), "f.yaml")
+    assert said in str(error.value)

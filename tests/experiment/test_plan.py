@@ -233,6 +233,7 @@ def test_refunds_among_rows_that_a_metric_counts_are_asked_about(write):
         True,
         "orders: 1 row of orders.parquet with 'value' below 0 count for 'back' as well: are these "
         "refunds? data.events.orders.where can leave them out",
+        {"event": "orders", "n": 1, "table": "orders.parquet", "name": "value"},
     )
     chosen = {**DATA, "events": {"orders": {**EVENTS["orders"], "where": "value <> 7"}}}
     for metrics, data, orders in (

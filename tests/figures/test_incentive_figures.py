@@ -33,6 +33,7 @@ from retention_lab.figures import (
     ledger_plot,
     margin_plot,
     overlap_plot,
+    profits_plot,
     sensitivity_plot,
     style,
     threshold_plot,
@@ -46,6 +47,7 @@ from retention_lab.results import Row
 PLOTS: dict[Plot, Callable[[], Case]] = {
     ledger_plot: redeemed,
     margin_plot: doses,
+    profits_plot: doses,
     effects_plot: alike,
     balance_plot: alike,
     overlap_plot: alike,
@@ -171,6 +173,28 @@ def test_the_best_dose_is_marked_and_a_dose_has_its_tick() -> None:
     shown = words(drawn(dose_plot))
     assert "best: 6.8" in shown
     assert {"0", "5", "10", "20"} <= set(shown)
+
+
+def test_profits_stand_by_dose_beside_that_of_the_control() -> None:
+    case = doses()
+    shown = words(drawn(profits_plot))
+    rows = [r for r in case.results.rows if r.estimand == "profit_at_dose"]
+    ordered = sorted(rows, key=lambda r: float(r.at or 0))
+    arms = ["No coupon", "$5 coupon", "$10 coupon", "$20 coupon"]
+    assert [w for w in shown if w in arms] == [*arms, "No coupon"]  # the last one is the line's
+    assert shown[shown.index("$5 coupon") + 1] == "3.40 (3.20 to 3.60)"
+    ax = drawn(profits_plot)
+    marks = next(c for c in ax.collections if len(c.get_offsets()) == len(ordered))
+    found = [float(x) for x, _ in marks.get_offsets()]
+    assert found == [pytest.approx(r.estimate) for r in ordered]
+    control = next(r for r in ordered if r.arm == spec_of(case).design.control)  # type: ignore[union-attr]
+    upright = [
+        float(path.vertices[0][0])
+        for c in ax.collections
+        for path in c.get_paths()
+        if len(path.vertices) == 2 and path.vertices[0][0] == path.vertices[1][0]
+    ]
+    assert control.estimate in [pytest.approx(x) for x in upright]
 
 
 def test_a_chart_keeps_what_lies_outside_within_and_cuts_wide_intervals() -> None:

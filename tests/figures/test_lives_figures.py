@@ -265,6 +265,22 @@ def test_a_triangle_takes_the_kind_that_is_asked_for_and_sorts_ages_as_numbers()
     )
 
 
+def test_a_long_name_of_a_triangle_takes_lines_and_none_of_its_words_is_cut() -> None:
+    place: dict[str, Any] = {"segment": "market", "term": "n_day", "n": 50}
+    name = "Customers of the marketplace in the north"
+    rows = [
+        row("retention", 0.1, at=a, level=x, **place) for a in ("7", "30") for x in (name, "Ulm")
+    ]
+    ax = of(rows, retention_plot, segment="market")
+    shown = words(ax)
+    cut = [w for w in shown if "…" in w or w in name]
+    assert " ".join(cut) == name
+    assert len(cut) == 3
+    tall = {round(max(y) - min(y), 2) for _, box in polygons(ax) if len(box) >= 4
+            for y in [[corner[1] for corner in box]]}  # fmt: skip
+    assert tall == {1.25, 2.95}
+
+
 def test_a_triangle_has_one_hue_and_its_numbers_can_be_read() -> None:
     def light(colour: str) -> float:
         parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import project
 import pytest
+from run.incentive_sample import doses
+from run.sample import write
 
 from retention_lab.errors import RunError
 from retention_lab.results import Results, Row
 from retention_lab.run.compare import compare
-from retention_lab.run.folder import read_run, update_run
+from retention_lab.run.folder import close_run, read_run, update_run
+from retention_lab.run.report import comparison_html
+from retention_lab.terminal import _said_of, _verdict
+from retention_lab.texts import say
 
 
 @pytest.fixture
@@ -109,3 +114,14 @@ def test_a_changed_file_and_a_changed_value_are_told_apart(file: Path) -> None:
         ("file", "privacy.min_cell"): ("20", "5"),
         ("set", "metrics.spend.direction"): ("increase", "decrease"),
     }
+
+
+def test_a_verdict_on_an_incentive_has_the_words_of_its_report(tmp_path: Path) -> None:
+    folder = write(doses(), tmp_path)
+    update_run(folder, run_id="20260116-081500-a1b2")
+    close_run(folder, "finished")
+    found = compare(folder, folder)
+    assert (found.a.verdict, found.a.offer) == ("ship", True)
+    assert say("en", "decision.offer.ship") in comparison_html(found)
+    assert say("zh", "decision.offer.ship") in comparison_html(found, "zh")
+    assert say("en", "decision.offer.ship").lower() == _verdict(_said_of(found.a))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import project
 import pytest
+from run.incentive_sample import doses
+from run.sample import email, write
 
 from retention_lab.errors import RunError
 from retention_lab.experiment.plan import make_plan
@@ -68,6 +70,14 @@ def test_closing_tells_how_it_ended(file: Path) -> None:
     assert run["seconds"] >= 0
     assert run["finished"] >= run["started"]
     assert {"spec.yaml", "results.parquet", "verdict.json"} <= set(run["files"])
+
+
+def test_a_verdict_on_an_incentive_is_marked_as_one(tmp_path: Path) -> None:
+    for make, told in ((doses, True), (email, None)):
+        folder = write(make(), tmp_path)
+        assert (close_run(folder, "finished")["verdict"] or {}).get("offer") is told
+    (folder / "spec.yaml").unlink()
+    assert close_run(folder, "finished")["verdict"] is not None
 
 
 def test_an_error_is_kept_with_its_traceback(file: Path) -> None:

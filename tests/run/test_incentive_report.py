@@ -283,6 +283,11 @@ def test_a_hidden_cause_is_held_against_the_regression_and_the_strongest_known(
     hidden = said(named(blocks, "How strong would a hidden cause have to be?"))
     assert "the effect of a plain regression on the same characteristics: +3.0 points" in hidden
     assert "One as strong as “Past orders”, the strongest of those known" in hidden
+    bare = [dataclasses.replace(r, ci_low=None, ci_high=None) if r.estimand == "benchmark_bias"
+            else r for r in (*rows, plain)]  # fmt: skip
+    blocks = checks(dataclasses.replace(case, results=Results.of(bare)), tmp_path / "bare")
+    hidden = said(named(blocks, "How strong would a hidden cause have to be?"))
+    assert "the strongest of those known, would leave +8 points." in hidden.replace("8.0", "8")
 
 
 def unsure(low: float, high: float, likely: float = 0.4) -> Case:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from run.incentive_sample import doses
 from run.sample import coupon, email, harm, mismatch, write
 from run.sample_rows import Case
 
@@ -116,6 +117,17 @@ def test_the_interval_lies_within_its_line(tmp_path: Path) -> None:
     assert len(places) == 3
     assert all(0 <= x <= 100 for x in places)
     assert min(places) == 5.0  # the line of no difference
+
+
+def test_the_dark_line_of_a_bar_is_named(tmp_path: Path) -> None:
+    for make in (email, doses):
+        write(make(), tmp_path)
+    en, zh = read(tmp_path), read(tmp_path, "zh")
+    assert "dark line: no difference" in en
+    assert "dark line: 1.2, the least that is wanted" in en
+    assert "深色竖线：无差异" in zh
+    assert "深色竖线：要求的最低值 1.2" in zh
+    assert en.count("dark line: ") == en.count('preserveAspectRatio="none"') == 2
 
 
 def test_other_files_in_the_folder_do_no_harm(tmp_path: Path) -> None:

@@ -152,3 +152,20 @@ def test_days_without_their_year() -> None:
     assert day_text("2026-01-15", "en").replace("\u00a0", " ") == "15 Jan"
     assert day_text("2026-01-15", "zh").replace("\u00a0", " ") == "1 月 15 日"
     assert day_text("some day", "en") == "some day"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ends"),
+    [
+        (0.0024, 0.33, ("+0.2%", "+33.0%")),
+        (-0.0024, 0.33, ("−0.2%", "+33.0%")),
+        (0.0003, 0.33, ("+0.03%", "+33.00%")),
+        (0.02, 0.33, ("+2%", "+33%")),
+        (0.0, 0.33, ("0%", "+33%")),
+        (1e-9, 0.33, ("0.00%", "+33.00%")),
+    ],
+)
+def test_an_end_that_is_not_nothing_does_not_look_like_it(
+    low: float, high: float, ends: tuple[str, str]
+) -> None:
+    assert measure("lift", "mean", low, high).ends(low, high, "en") == ends

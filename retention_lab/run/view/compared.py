@@ -156,13 +156,16 @@ def _named(key: str, fallback: str, language: str) -> str:
 
 def _side(side: Side, tongue: Tongue | None, language: str) -> SideView:
     decision = _decision(side)
+    key = "decision.ended" if _ended(side) else f"decision.{decision}"
+    offered = f"decision.offer.{decision}"
+    key = offered if side.offer and offered in texts(language) else key
     return SideView(
         side.run_id,
         side.experiment,
         moment(side.started),
         _named(f"index.{side.status}", side.status, language),
         decision,
-        _named("decision.ended" if _ended(side) else f"decision.{decision}", DASH, language),
+        _named(key, DASH, language),
         (tongue.arm(side.arm) if tongue else side.arm) if side.arm else DASH,
     )
 

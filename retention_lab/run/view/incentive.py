@@ -40,6 +40,7 @@ from retention_lab.run.view.incentive_words import (
 )
 from retention_lab.run.view.model import Draw
 from retention_lab.run.view.record import Method
+from retention_lab.run.view.remarked import remarked
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts import level_of, reason_text
 from retention_lab.texts.incentive import (
@@ -188,7 +189,7 @@ def _sections(source: Source, tongue: Tongue, draw: Draw) -> tuple[Section, ...]
         "ledger": ledger_blocks(source, tongue, draw, plot is ledger_plot),
         "effect": effect_block(source, tongue, draw, plot),
         "forward": forward_blocks(source, tongue, draw),
-        "rests": rests_block(source, tongue),
+        "rests": (*rests_block(source, tongue), *remarked(source, tongue)),
         "doubts": checks,
     }
     return tuple(

@@ -161,9 +161,11 @@ def _sensitivity(
         words = {
             "covariate": covariate_label(source.spec, r.term, tongue.language),
             "change": shown.text(r.estimate, tongue.language),
-            "interval": interval(source, tongue, r),
         }
-        said.append(tongue.say("incentive.doubts.benchmark", **words))
+        key = "benchmark_plain"
+        if r.ci_low is not None and r.ci_high is not None:
+            key, words["interval"] = "benchmark", interval(source, tongue, r)
+        said.append(tongue.say(f"incentive.doubts.{key}", **words))
     e = {r.term: r.estimate for r in incentive_rows(source.results, "e_value", **where)}
     if e.get("estimate") is not None and e.get("limit") is not None:
         words = {"e": number(e["estimate"], 1), "limit": number(e["limit"], 1)}
@@ -309,7 +311,8 @@ def _limit(source: Source, tongue: Tongue) -> Iterator[Block]:
     jumps = [r for r in incentive_rows(source.results, "covariate_jump") if r.p_value is not None]
     if jumps:
         bad_ones = [r for r in jumps if _clear(r)]
-        said = [tongue.say("incentive.doubts.covariate_good", n=len(jumps))]
+        key = "covariate_good_one" if len(jumps) == 1 else "covariate_good"
+        said = [tongue.say(f"incentive.doubts.{key}", n=len(jumps))]
         if bad_ones:
             said = [
                 tongue.say(

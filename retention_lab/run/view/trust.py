@@ -5,7 +5,7 @@ from __future__ import annotations
 from retention_lab.results import Row
 from retention_lab.run.view.blocks import Block, Table, Value, against_control, value
 from retention_lab.run.view.source import Source, Tongue
-from retention_lab.texts import covariate_label, note_code, note_text
+from retention_lab.texts import covariate_label, metric_of, note_code, note_text
 from retention_lab.texts.numbers import measure, number, p_cell, p_text, share
 
 SEEN_ODD = 0.001  # a covariate that differs at this level, all comparisons counted, is off
@@ -64,8 +64,9 @@ def _where(row: Row, tongue: Tongue) -> str:
 
 def _balance(source: Source, tongue: Tongue) -> Block | None:
     """What was known of customers before: the arms may differ by chance only."""
-    rows = against_control(source, estimand="covariate_difference")
-    once = {(r.term, r.arm): r for r in rows if r.p_value is not None and r.std_error}
+    found = against_control(source, estimand="covariate_difference")
+    rows = [r for r in found if not _told_elsewhere(r, source)]
+    once = {(r.term, r.arm): r for r in rows if r.p_value is not None}
     if not once:
         return None
     known = sorted(once.values(), key=lambda r: r.p_value or 0.0)
@@ -92,6 +93,13 @@ def _balance(source: Source, tongue: Tongue) -> Block | None:
     named = tuple(tongue.say(key) for key in heads)
     table = Table(caption, named, lines, tongue.say("table.show"))
     return Block(tongue.say("trust.balance_title"), (said,), (table,), not odd)
+
+
+def _told_elsewhere(row: Row, source: Source) -> bool:
+    """Whether it is a metric's own pre-period, which has a table of its own."""
+    name, _, before = (row.term or "").rpartition(" ")
+    metric = metric_of(source.spec, name)
+    return before == "before" and metric is not None and metric.pre is not None
 
 
 def _gate(source: Source, tongue: Tongue) -> Block | None:
