@@ -107,9 +107,9 @@ def test_where_no_group_differs_the_first_screen_says_so_in_one_sentence(tmp_pat
             for r in rows]  # fmt: skip
     found = pages(dataclasses.replace(case, spec=spec, results=Results.of(rows)), tmp_path)
     start = found["en"].text[: found["en"].text.index("How sure are we?")]
-    assert "within 90 days. Market: no clear difference between the groups." in start
+    assert "within 90 days. Market: no clear difference between the groups by day 90." in start
     assert " spent " not in start
-    assert "市场：各组之间没有明确差异。" in found["zh"].text
+    assert "市场：截至第 90 天，各组之间没有明确差异。" in found["zh"].text
     assert "where groups differ, it does not show why" in found["en"].text
     assert "即使各组不同，也不说明原因" in found["zh"].text
 

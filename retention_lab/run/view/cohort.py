@@ -112,7 +112,7 @@ def _groups(source: Source, tongue: Tongue, told: str | None, rows: Sequence[Row
     known = [r for r in rows if r.p_value is not None]
     if known and not any(is_clear(r, source.spec) for r in rows):
         segment = split_label(source.spec, rows[0].segment, tongue.language)
-        return [tongue.say("findings.no_difference", segment=segment)]
+        return [tongue.say("findings.no_difference", segment=segment, day=rows[0].at)]
     if has_competing(source.spec):
         return [said for r in rows if (said := share_text(source, tongue, r))]
     if rows or told is None:

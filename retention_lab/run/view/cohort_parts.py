@@ -39,7 +39,7 @@ from retention_lab.run.view.groups import (
     said_of,
 )
 from retention_lab.run.view.model import Draw, model_block
-from retention_lab.run.view.remarked import FOLLOWED, remarked
+from retention_lab.run.view.remarked import remarked
 from retention_lab.run.view.source import Source, Tongue
 from retention_lab.texts.lives import (
     among_new,
@@ -75,7 +75,7 @@ def sections(source: Source, tongue: Tongue, draw: Draw) -> tuple[Section, ...]:
     say = tongue.say
     often = "findings.repeats" if is_comeback(source.spec) else "findings.repeats_had"
     model = model_block(source, tongue, draw)
-    data = [*data_blocks(source, tongue), *remarked(source, tongue, FOLLOWED)]
+    data = [*data_blocks(source, tongue), *remarked(source, tongue)]
     parts = (
         ("data", say("findings.data"), data),
         ("groups", say("findings.groups"), _groups(source, tongue, draw)),

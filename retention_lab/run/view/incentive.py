@@ -148,7 +148,12 @@ def _facts(source: Source, tongue: Tongue) -> tuple[tuple[str, str], ...]:
     spec, say = source.spec, tongue.say
     said = spec.incentive
     assert said is not None
-    facts = [(say("incentive.facts.compared"), say(f"incentive.strategy.{said.strategy}"))]
+    way = (
+        "rollout_never"
+        if said.strategy == "rollout" and said.controls == "never"
+        else said.strategy
+    )
+    facts = [(say("incentive.facts.compared"), say(f"incentive.strategy.{way}"))]
     row = _counted(source)
     if row is not None and row.n is not None:
         unit = "markets" if said.strategy == "rollout" else "customers"
