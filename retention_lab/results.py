@@ -27,6 +27,7 @@ TEXT_COLUMNS = (
 NUMBER_COLUMNS = ("estimate", "std_error", "ci_low", "ci_high", "p_value", "p_adjusted")
 COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS, "n", "n_baseline", "method", "note")
 Decision = Literal["ship", "stop", "keep_running", "invalid"]
+HEADLINES = ("late", "average_effect", "threshold_effect")  # what an incentive did to a metric
 ENDED = "ended_unclear"  # the reason of a test that is over and has not decided
 
 

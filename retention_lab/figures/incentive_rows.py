@@ -7,12 +7,11 @@ from typing import Any
 
 from retention_lab.experiment.spec import Spec
 from retention_lab.figures.style import CONTROL, PALETTE, Table, rows_of
-from retention_lab.results import Results, Row
+from retention_lab.results import HEADLINES, Results, Row
 from retention_lab.texts import label, say
 from retention_lab.texts.incentive import capital
 
 ANALYSIS = "incentive"
-HEADLINES = ("late", "average_effect", "threshold_effect")
 EFFECTS = ("mean_difference", "ratio_difference")  # of an A/B test, where arms were dealt by chance
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 from retention_lab.experiment.plan import Plan
 from retention_lab.experiment.sections import RANDOMISED
-from retention_lab.results import Decision, Reason, Results, Row, Verdict
+from retention_lab.results import HEADLINES, Decision, Reason, Results, Row, Verdict
 
 WEEK = 168  # hours
 MOST = 0.5  # of the peak, given back: from here on an incentive may have moved orders forward only
-HEADLINES = ("late", "average_effect", "threshold_effect")
 
 
 def decide_incentive(plan: Plan, results: Results, before: Verdict | None = None) -> Verdict:

@@ -10,12 +10,13 @@ from typing import Any
 
 from retention_lab.errors import LabError
 from retention_lab.experiment.spec import Spec, Translated
-from retention_lab.results import Verdict
+from retention_lab.results import HEADLINES, Verdict
 from retention_lab.run.folder import as_written, list_runs, read_run, spec_of
+from retention_lab.texts import kind_of
 from retention_lab.texts.incentive import decided, is_offer
 
 DECISIONS = ("ship", "stop", "keep_running", "invalid")
-COLUMNS = ("metric", "estimand", "arm", "baseline", "segment")
+COLUMNS = ("metric", "estimand", "term", "arm", "baseline", "segment")
 NUMBERS = ("estimate", "std_error", "ci_low", "ci_high")
 UNREADABLE = (LabError, OSError, ValueError, KeyError, TypeError)
 
@@ -30,6 +31,15 @@ class ArmEffect:
     ci: tuple[float, float] | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """An incentive's effect on a metric of `kind`, in its own unit, where nobody drew arms."""
+
+    estimate: float
+    ci: tuple[float, float]
+    kind: str
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
     """What one experiment taught: its hypothesis, verdict and effect.
@@ -37,9 +47,10 @@ class Lesson:
     `metric` is the first primary metric. `arm` is the arm of the verdict; else the one that its
     weightiest reason is about; else the first after control. `lift` and `ci` are that arm's,
     relative to control; `arms` holds every arm's, in the file's order, and nothing where the test
-    is invalid. `when` is the start of the run, `run` its folder below reports/, `languages` those
-    of its report, `words` the reader's words for arms, metric and family, `ended` says whether
-    the test is over without an answer, and `offer` whether its words are those of an incentive.
+    is invalid. `change` is the effect of an incentive that has no such lift, as nobody dealt it.
+    `when` is the start of the run, `run` its folder below reports/, `languages` those of its
+    report, `words` the reader's words for arms, metric and family, `ended` says whether the test
+    is over without an answer, and `offer` whether its words are those of an incentive.
     """
 
     experiment: str
@@ -51,6 +62,7 @@ class Lesson:
     metric: str | None
     lift: float | None
     ci: tuple[float, float] | None
+    change: Change | None = None
     when: str
     run: str
     languages: tuple[str, ...] = ("en",)
@@ -70,8 +82,9 @@ class Lesson:
 def lessons(reports: Path) -> tuple[Lesson, ...]:
     """One lesson an experiment: of its latest run of the file as written that has a verdict.
 
-    The newest first. Runs with changed values, without a verdict, without arms, or that cannot be
-    read teach nothing. Results that cannot be read leave a lesson without an effect.
+    The newest first. Runs with changed values, without a verdict, of customers who were only
+    followed, or that cannot be read teach nothing. Results that cannot be read leave a lesson
+    without an effect.
     """
     runs = sorted(list_runs(reports), key=lambda p: p.parent.name)
     newest = (
@@ -90,7 +103,8 @@ def _latest(folders: Sequence[Path]) -> Lesson | None:
                 continue
             verdict = Verdict.load(folder)
             spec = spec_of(folder)
-            if verdict.decision in DECISIONS and spec.design is not None:
+            compared = spec.design is not None or spec.incentive is not None
+            if verdict.decision in DECISIONS and compared:
                 return _lesson(folder, run, verdict, spec)
         except UNREADABLE:
             continue
@@ -99,9 +113,9 @@ def _latest(folders: Sequence[Path]) -> Lesson | None:
 
 def _lesson(folder: Path, run: Mapping[str, Any], verdict: Verdict, spec: Spec) -> Lesson:
     metric = next(iter(spec.primary), None)
-    arms: tuple[ArmEffect, ...] = ()
-    if metric is not None and spec.design is not None and verdict.decision != "invalid":
-        arms = _effects(folder, metric, spec.design.control)
+    valid = metric is not None and verdict.decision != "invalid"
+    rows = _rows(folder, str(metric)) if valid else []
+    arms = _effects(rows, spec.design.control) if spec.design is not None else ()
     about = verdict.arm or next((a for r in verdict.reasons if (a := r.numbers.get("arm"))), None)
     one = next((a for a in arms if a.arm == about), None)
     if one is None and about is None:
@@ -118,6 +132,7 @@ def _lesson(folder: Path, run: Mapping[str, Any], verdict: Verdict, spec: Spec) 
         metric=metric,
         lift=one.lift if one is not None else None,
         ci=one.ci if one is not None else None,
+        change=_change(rows, about, kind_of(spec, metric)) if one is None else None,
         when=str(run.get("started") or folder.name),
         run=f"{folder.parent.name}/{folder.name}",
         languages=spec.report.languages,
@@ -128,21 +143,34 @@ def _lesson(folder: Path, run: Mapping[str, Any], verdict: Verdict, spec: Spec) 
     )
 
 
-def _effects(folder: Path, metric: str, control: str) -> tuple[ArmEffect, ...]:
-    """The relative lifts of all arms over control, for everyone; none if they cannot be read."""
+def _rows(folder: Path, metric: str) -> list[dict[str, Any]]:
+    """The rows of a metric for everyone; none if they cannot be read."""
     import pyarrow.parquet as pq
 
     try:
         read: Any = pq.read_table
         rows = read(folder / "results.parquet", columns=[*COLUMNS, *NUMBERS]).to_pylist()
     except (OSError, ValueError, KeyError):
-        return ()
+        return []
+    return [r for r in rows if (r["metric"], r["segment"]) == (metric, None)]
+
+
+def _effects(rows: Sequence[Mapping[str, Any]], control: str) -> tuple[ArmEffect, ...]:
+    """The relative lifts of all arms over control."""
     return tuple(
         ArmEffect(str(r["arm"]), r["estimate"], r["std_error"], _interval(r))
         for r in rows
-        if r["estimand"] == "relative_lift"
-        and (r["metric"], r["baseline"], r["segment"]) == (metric, control, None)
+        if (r["estimand"], r["baseline"]) == ("relative_lift", control)
     )
+
+
+def _change(rows: Sequence[Mapping[str, Any]], arm: str | None, kind: str) -> Change | None:
+    """What an incentive did, of the arm (None: of those who got it)."""
+    for r in rows:
+        ends = _interval(r)
+        if r["estimand"] in HEADLINES and (r["term"], r["arm"]) == (None, arm) and ends is not None:
+            return Change(float(r["estimate"]), ends, kind)
+    return None
 
 
 def _interval(row: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -14,7 +14,7 @@ from retention_lab.learning.lessons import Lesson
 from retention_lab.learning.log import Log
 from retention_lab.learning.words import word
 from retention_lab.texts import plain, say
-from retention_lab.texts.numbers import DASH, date_text, measure
+from retention_lab.texts.numbers import DASH, Measure, date_text, measure
 
 SCRIPT = """
 (function () {
@@ -90,7 +90,7 @@ def _row(log: Log, lesson: Lesson, language: str) -> Markup:
         verdict=lesson.verdict,
         decision=say(language, _decision(lesson)),
         family=plain(lesson.word(lesson.family, language)) or DASH,
-        effect=_lift(lesson.lift, lesson.ci, language),
+        effect=_effect(lesson, language),
         of=_of(lesson, language),
         worth=_worth(log.worth(lesson), language),
         date=date_text(lesson.when, language),
@@ -123,13 +123,19 @@ def _searched(lesson: Lesson) -> str:
 
 
 def _of(lesson: Lesson, language: str) -> str:
+    metric = plain(lesson.word(lesson.metric, language))
     if lesson.metric is None or lesson.arm is None:
-        return ""
-    words = {
-        "metric": plain(lesson.word(lesson.metric, language)),
-        "arm": plain(lesson.word(lesson.arm, language)),
-    }
+        return metric if lesson.change is not None else ""
+    words = {"metric": metric, "arm": plain(lesson.word(lesson.arm, language))}
     return say(language, "index.effect_of", **words)
+
+
+def _effect(lesson: Lesson, language: str) -> str:
+    """The lift over control, else the change in the metric's own unit."""
+    if lesson.change is None:
+        return _lift(lesson.lift, lesson.ci, language)
+    shown = measure("difference", lesson.change.kind, *lesson.change.ci)
+    return _interval_text(shown, lesson.change.estimate, lesson.change.ci, language)
 
 
 def _lift(lift: float | None, ci: tuple[float, float] | None, language: str) -> str:
@@ -137,9 +143,12 @@ def _lift(lift: float | None, ci: tuple[float, float] | None, language: str) -> 
         return DASH
     if ci is None:
         return measure("lift").text(lift, language)
-    shown = measure("lift", "mean", *ci)
+    return _interval_text(measure("lift", "mean", *ci), lift, ci, language)
+
+
+def _interval_text(shown: Measure, x: float, ci: tuple[float, float], language: str) -> str:
     low, high = shown.bare(ci[0]), shown.bare(ci[1])
-    return say(language, "figure.value", estimate=shown.text(lift, language), low=low, high=high)
+    return say(language, "figure.value", estimate=shown.text(x, language), low=low, high=high)
 
 
 def _worth(found: Learnt | None, language: str) -> str:

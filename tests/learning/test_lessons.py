@@ -5,8 +5,11 @@ import dataclasses
 import pytest
 from runs import leave_run
 
-from retention_lab.learning import log
-from retention_lab.learning.lessons import lessons
+from retention_lab.learning import log, table
+from retention_lab.learning.lessons import Change, lessons
+from retention_lab.results import Results, Row
+
+INCENTIVE = "incentive: {strategy: rollout, market: market, adopted: opened, period: month}"
 
 
 def test_a_lesson_says_what_was_asked_and_found(tmp_path):
@@ -91,3 +94,25 @@ def test_an_unbounded_lift_has_no_interval(tmp_path):
 def test_no_reports_no_lessons(tmp_path):
     assert lessons(tmp_path) == ()
     assert lessons(tmp_path / "nowhere") == ()
+
+
+def test_an_incentive_that_nobody_dealt_teaches_its_change(tmp_path):
+    """A rollout has no arms, so no lift: its effect is told in the metric's own unit."""
+    folder = leave_run(tmp_path, "warehouse", {}, "ship", family="delivery")
+    spec = (folder / "spec.yaml").read_text(encoding="utf-8")
+    spec = spec.replace("design: {arm: arm, control: none}", INCENTIVE)
+    spec = spec.replace("kind: mean", "kind: proportion")
+    (folder / "spec.yaml").write_text(spec, encoding="utf-8")
+    effect = {"analysis": "incentive", "metric": "spend", "estimand": "average_effect"}
+    Results.of(
+        [
+            Row(**effect, term="group", estimate=9.0, ci_low=8.0, ci_high=10.0),
+            Row(**effect, estimate=0.034, ci_low=0.027, ci_high=0.041),
+        ]
+    ).save(folder)
+    found = log(tmp_path)
+    (lesson,) = found.lessons
+    assert (lesson.verdict, lesson.lift, lesson.arm) == ("ship", None, None)
+    assert lesson.change == Change(0.034, (0.027, 0.041), "proportion")
+    assert "+3.40 points (+2.70 to +4.10)" in str(table(found, "en")).replace("\u00a0", " ")
+    assert found.families == ()
