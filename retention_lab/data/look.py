@@ -120,6 +120,7 @@ def look_at_units(
 class CovariateLook(NamedTuple):
     """What one look says of a covariate: nulls, values that are not finite, mean, and levels."""
 
+    rows: int
     missing: int
     not_finite: int
     mean: float | None
@@ -134,7 +135,7 @@ def look_at_covariates(
     if not kinds:
         return {}
     fractional = source.fractional(ref)
-    wanted = []
+    wanted = ["count(*) as rows"]
     for i, (name, kind) in enumerate(kinds.items()):
         x = quoted(name)
         wanted.append(f"count(*) - count({x}) as missing_{i}")
@@ -151,6 +152,7 @@ def look_at_covariates(
     (row,) = source.query(f"select {', '.join(wanted)} from t", t=ref)
     return {
         name: CovariateLook(
+            rows=int(row["rows"]),
             missing=int(row[f"missing_{i}"]),
             not_finite=int(row.get(f"odd_{i}") or 0),
             mean=row.get(f"mean_{i}"),

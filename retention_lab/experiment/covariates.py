@@ -46,7 +46,7 @@ def named_covariates(spec: Spec, source: Source, ref: str, known: Mapping[str, s
         levels = (*seen.levels, *([MISSING_LEVEL] if seen.missing else []))
         if seen.missing:
             text = f"{seen.missing:,} units without covariate {name!r}: a group of their own"
-            numbers = {"how": "group", "n": seen.missing, "name": name}
+            numbers = {"how": "group", "n": seen.missing, "all": seen.rows, "name": name}
             checks.append(Check("covariate", True, text, numbers))
         if kinds[name] == "text":
             beyond = len(set(levels) - set(named))

@@ -92,10 +92,10 @@ def _tail(chi2: float, df: int) -> float:
 
 def _missing_arm(arms: Iterable[str]) -> Check | None:
     """(A file that says what its missing values are called would have none of these.)"""
-    said = [repr(a) for a in arms if a.strip().lower() in MISSING]
-    arms_said = ", ".join(said)
-    text = f"arm {arms_said}: is that a missing value? Leave such fields empty"
-    return Check("missing_arm", True, text, {"arms": arms_said}) if said else None
+    odd = [a for a in arms if a.strip().lower() in MISSING]
+    named = ", ".join(repr(a) for a in odd)
+    text = f"arm {named}: is that a missing value? Leave such fields empty"
+    return Check("missing_arm", True, text, {"arms": odd}) if odd else None
 
 
 def _alike_arms(arms: Iterable[str]) -> Check | None:
@@ -112,13 +112,14 @@ def _alike_segments(spec: Spec, source: Source, ref: str, look: UnitLook) -> lis
         name = quoted(segment)
         sql = f"select {name}::varchar as level, count(*) as n from t where {name} is not null"
         sizes = {r["level"]: r["n"] for r in source.query(f"{sql} group by 1", t=ref)}
-        said = [
-            ", ".join(repr(v) if sizes[v] >= spec.privacy.min_cell else "a rare one" for v in group)
+        groups = [
+            [v if sizes[v] >= spec.privacy.min_cell else None for v in group]
             for group in _groups(sizes)
         ]
+        said = [", ".join("a rare one" if v is None else repr(v) for v in g) for g in groups]
         text = f"segment {segment!r}: levels that {SPACES} count as different ones"
-        numbers = {"name": segment, "levels": "; ".join(said)}
-        found.append(Check("alike", True, f"{text}: {numbers['levels']}", numbers))
+        numbers = {"name": segment, "levels": [v for g in groups for v in g]}
+        found.append(Check("alike", True, f"{text}: {'; '.join(said)}", numbers))
     return found
 
 

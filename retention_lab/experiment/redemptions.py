@@ -51,7 +51,7 @@ def redemption_remarks(
     if nobody:
         then = "the effect of redeeming is not known; " if encouraged else ""
         text = f"nobody in {_named(nobody)} {redeemed}: {then}is that where redemptions are kept?"
-        checks.append(Check("nobody_redeems", True, text, {"arms": _named(nobody)}))
+        checks.append(Check("nobody_redeems", True, text, {"arms": nobody}))
     n, leaked = units[control]
     if leaked:
         done = ["the effect is on those who redeem only because of the offer"] if encouraged else []
@@ -64,7 +64,7 @@ def redemption_remarks(
         then = "the effect of redeeming is that of the arm; " if encouraged and not leaked else ""
         text = f"everybody in {_named(everybody)} {redeemed}: {then}is that who used the incentive,"
         text += " or who was given it?"
-        checks.append(Check("everybody_redeems", True, text, {"arms": _named(everybody)}))
+        checks.append(Check("everybody_redeems", True, text, {"arms": everybody}))
     return checks
 
 

@@ -176,6 +176,8 @@ class Rollout(Undesigned):
         self._note("markets", text)
         if treated == 1:
             text = "one market begins: it is compared by synthetic difference-in-differences"
+            if self.said.columns or self.said.weight:
+                text += ", which uses neither covariates nor weights"
             self._note("one_treated", text)
         whole = len(panel.markets) * len(panel.periods)
         if len(panel) < whole:

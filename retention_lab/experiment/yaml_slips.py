@@ -11,6 +11,8 @@ from typing import Any
 
 GLUED = re.compile(r"\s*(?:- )?([A-Za-z_][\w\-]*):(?!//)(?=[^\s:/\\])")
 KEYS = re.compile(r"[\w\-]+\s*:(?:\s|$)")
+WIDE = re.compile(r"\s*(?:- )?[\w\-]+\s*：")
+CLOSED = re.compile(r"'[^']*'\w")
 ALIKE = "lines of one part begin at the same column"
 QUOTE = "put it in quotes"
 
@@ -33,6 +35,12 @@ def _named(
     """The slip by what the reader says; None where it is none of those that are known."""
     line = lines[at]
     glued = next((i for i in (at, _before(lines, at)) if GLUED.match(lines[i])), None)
+    wide = next((i for i in (at, _before(lines, at)) if WIDE.match(lines[i])), None)
+    if wide is not None:
+        return wide + 1, "a full-width colon: write ':' and a space, not '：'"
+    cut = next((i for i in (at, _before(lines, at)) if CLOSED.search(lines[i])), None)
+    if cut is not None and ("expected key" in problem or "<block end>" in problem):
+        return cut + 1, "an apostrophe ends the text in single quotes: use double quotes"
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return at + 1, "a tab at the line's beginning: indent with spaces"
     if "cannot start any token" in problem or "undefined alias" in problem:

@@ -144,6 +144,8 @@ class _Arm:
             self.decision = "stop"
             return [Reason("incentive_harms", numbers)]
         self.decision = "keep_running"
+        if (low > 0 or high < 0) and not clear:
+            return [Reason("incentive_few_placebos", {**numbers, "p_value": row.p_value})]
         return [Reason("incentive_effect_unclear", numbers)]
 
     def _redeemed(self, told: list[Reason]) -> list[Reason]:

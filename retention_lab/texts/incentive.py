@@ -34,7 +34,12 @@ from retention_lab.texts.numbers import (
 CODE = "incentive_"
 NOTEBOOK = "incentive_effect"  # the lab's own notebook for incentives
 RATIOS = ("incentive_pays", "incentive_pays_too_little", "incentive_loses", "incentive_unclear")
-EFFECTS = ("incentive_works", "incentive_harms", "incentive_effect_unclear")
+EFFECTS = (
+    "incentive_works",
+    "incentive_harms",
+    "incentive_effect_unclear",
+    "incentive_few_placebos",
+)
 NOTHING = ("incentive_no_ratio", "incentive_no_result", "incentive_no_effect_known")
 HARM = "guardrail_harmed"
 UNLIKELY = 0.1  # a chance below which what is not settled is probably not so

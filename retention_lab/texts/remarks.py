@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from retention_lab.experiment.spec import Spec
-from retention_lab.texts import metric_label, say
+from retention_lab.texts import label, metric_label, say, texts, window_text
 from retention_lab.texts.numbers import number
 
 NAMES = ("name", "event", "metric")
@@ -14,11 +14,24 @@ COUNTS = ("markets", "pairs")
 
 
 def remark_text(remark: Mapping[str, Any], spec: Spec, language: str) -> str:
-    """What `experiment.remarks.remarks` kept, as a sentence."""
+    """What `experiment.remarks.remarks` kept, as a sentence.
+
+    A code that has none is shown as it is, so that a new remark never breaks a report.
+    """
     key = "_".join(str(remark[k]) for k in ("code", "how") if k in remark)
+    if f"remark.{key}" not in texts(language):
+        return say(language, "remark.other", code=key)
     words = {k: str(v) for k, v in remark.items()}
     words |= {k: metric_label(spec, remark[k], language) for k in NAMES if k in remark}
     words |= {k: number(remark[k], 0) for k in COUNTS if k in remark}
+    comma = say(language, "comma")
+    if "arms" in remark:
+        words["arms"] = comma.join(f"“{label(spec, a, language)}”" for a in remark["arms"])
+    if "levels" in remark:
+        rare = say(language, "remark.rare")
+        words["levels"] = comma.join(rare if v is None else f"“{v}”" for v in remark["levels"])
+    if "span" in remark:
+        words["span"] = window_text(remark["span"], language)
     if "n" in remark:
         words["n"] = _count(remark["n"], language)
     whole = remark.get("all")

@@ -169,12 +169,17 @@ def test_without_a_ledger_the_primary_metric_decides_by_the_same_rules():
 
 @pytest.mark.parametrize(
     ("low", "high", "p", "decision"),
-    [(0.5, 1.5, 0.01, "ship"), (0.5, 1.5, 0.1, "keep_running"), (-2.0, -1.0, 0.1, "keep_running")],
+    [
+        (0.5, 1.5, 0.01, ("ship", ["incentive_works"])),
+        (0.5, 1.5, 0.1, ("keep_running", ["incentive_few_placebos"])),
+        (-2.0, -1.0, 0.1, ("keep_running", ["incentive_few_placebos"])),
+        (-1.0, 1.0, 0.1, ("keep_running", ["incentive_effect_unclear"])),
+    ],
 )
 def test_placebos_too_few_to_tell_leave_it_open(low, high, p, decision):
     """Of 9 markets that never began, one alone exceeds a tenth of the placebos at best."""
     effect = row("average_effect", estimate=(low + high) / 2, low=low, high=high, p_value=p)
-    assert asked([effect], margin=None, strategy="rollout")[0] == decision
+    assert asked([effect], margin=None, strategy="rollout") == decision
 
 
 def test_a_placebo_that_moved_leaves_it_open():

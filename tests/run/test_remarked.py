@@ -20,7 +20,7 @@ from retention_lab.texts import LANGUAGES, texts
 from retention_lab.texts.remarks import remark_text
 
 MISSED = {"code": "missing", "how": "drop", "n": 90, "all": 6000, "name": "spend"}
-ALIKE = {"code": "alike", "name": "channel", "levels": "'Web', 'web'"}
+ALIKE = {"code": "alike", "name": "channel", "levels": ["Web", "web", None]}
 
 
 def pages(case: Any, folder: Path, *said: dict[str, str]) -> tuple[str, str]:
@@ -43,7 +43,14 @@ def test_the_page_of_an_incentive_says_how_many_values_are_missing(tmp_path: Pat
 def test_every_report_has_the_remarks(tmp_path: Path, make: Any) -> None:
     en, zh = pages(make(), tmp_path, ALIKE)
     assert "levels that differ in spaces or capitals only count as different ones" in en
+    assert "“Web”, “web”, a rare one" in en
     assert "只差空格或大小写" in zh
+    assert "某个少见的值" in zh
+
+
+def test_a_remark_without_a_sentence_breaks_no_report(tmp_path: Path) -> None:
+    en, _ = pages(alike(), tmp_path, {"code": "brand_new"})
+    assert "brand_new" in en
 
 
 def test_what_a_page_tells_elsewhere_is_not_told_twice(tmp_path: Path) -> None:
@@ -109,4 +116,4 @@ def test_every_remark_has_its_sentence(language: str) -> None:
     variants = {"missing": ("zero", "drop"), "covariate": ("group", "test", "changes")}
     wanted = {f"{c}_{how}" for c, several in variants.items() for how in several}
     wanted |= told - set(variants)
-    assert known - {"title", "fewer", "nearly", "of"} == wanted
+    assert known - {"title", "other", "rare", "fewer", "nearly", "of"} == wanted

@@ -168,6 +168,9 @@ class Boosting:
 
     def predict(self, b: Blocks, *, chances: bool, cores: int = 1) -> Predicted:
         """Fit and predict, several fits at a time on `cores`; the log odds only if `chances`."""
+        import sklearn.ensemble  # type: ignore[import-untyped]  # its OpenMP must be there before its threads are limited
+
+        del sklearn
         odds = np.empty((b.arms - 1, len(b.x))) if chances else None
         found = Predicted(np.empty((b.arms, b.y.shape[1], len(b.x))), odds, 0)
         jobs: list[Job] = []
@@ -183,9 +186,7 @@ class Boosting:
         return dataclasses.replace(found, fits=len(jobs))
 
     def _fit_odds(self, b: Blocks, found: Predicted, k: int, fold: int) -> None:
-        from sklearn.ensemble import (  # type: ignore[import-untyped]
-            HistGradientBoostingClassifier,
-        )
+        from sklearn.ensemble import HistGradientBoostingClassifier
 
         assert found.odds is not None
         parts = [b.x[s] for a in (0, k) for s in b.training(a, fold)]

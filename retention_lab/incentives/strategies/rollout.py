@@ -253,4 +253,6 @@ def _note(found: Average, error: Error, doubt: str | None = None) -> str | None:
     if error.std_error is None:
         return ONE if 1 in (found.n, found.n_controls) else FLAT
     sides = [n for n in (found.n, found.n_controls) if n]
+    if doubt == APART:  # the average is not of all that began
+        return doubt
     return FEW_TEXT.format(FEW) if min(sides) < FEW else doubt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -112,6 +114,27 @@ def test_jobs_share_the_cores_and_the_largest_is_first(jobs, cores, each):
     assert sorted(order) == list(range(jobs))
     assert order[0] >= jobs - cores
     assert set(seen) <= {each}
+
+
+def test_the_first_fits_of_a_process_are_held_to_their_threads_too():
+    """OpenMP comes with scikit-learn, which is imported when the first tree is wanted."""
+    code = """
+import numpy as np
+from unittest import mock
+from retention_lab.incentives.observed import nuisance, threads
+seen = []
+def fit(self, *_):
+    from threadpoolctl import threadpool_info
+    seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "openmp")
+blocks = nuisance.Blocks(np.ones((8, 1)), np.ones((8, 1)), np.array([[0, 2, 4], [4, 6, 8]]))
+with threads.threads(2), mock.patch.multiple(
+    nuisance.Boosting, _fit_outcome=fit, _fit_odds=fit
+):
+    nuisance.Boosting().predict(blocks, chances=True, cores=2)
+print(sorted(set(seen)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[1]"
 
 
 def test_a_fit_that_fails_is_not_lost():
