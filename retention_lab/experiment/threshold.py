@@ -163,8 +163,6 @@ class Threshold(Undesigned):
             self.covariates.append(Column(name=name, how="value", value=name, of=name))
             if seen.missing:
                 text = f"{seen.missing:,} units without covariate {name!r}: left out of its test"
-                self._note(
-                    "covariate", text, how="test", n=seen.missing, all=seen.rows, name=name
-                )
+                self._note("covariate", text, how="test", n=seen.missing, all=seen.rows, name=name)
                 missing = Column(name=f"{name} missing", how="missing", value=name, of=name)
                 self.covariates.append(missing)
