@@ -147,12 +147,19 @@ def broken(root: Path) -> None:
 
 
 def run_both(root: Path, change: Callable[[Path], object]) -> Outcome:
-    """How `two` ends where `change` is made while it waits for `one` to end."""
+    """How `two` ends where `change` is made while it waits for `one` to end.
+
+    `one` can start before `two` was read, so that the change waits for both.
+    """
     files = [root / "experiments" / f"{name}.yaml" for name in ("one", "two")]
+    missing = {("started", "one"), ("planned", "two")}
 
     def on_event(event: Event) -> None:
-        if event.kind == "started" and event.experiment == "one":
-            change(root)
+        told = (event.kind, event.experiment)
+        if told in missing:
+            missing.remove(told)
+            if not missing:
+                change(root)
 
     return run_experiments(files, jobs=1, on_event=on_event)[1]
 
