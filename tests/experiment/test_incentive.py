@@ -65,7 +65,8 @@ def test_the_offer_names_the_columns_of_the_ledger_and_of_those_who_are_alike(wr
 def test_rows_hold_what_the_offer_asks_for_and_no_id(write):
     said = {**OBSERVED, "redeemed": "used", "propensity": "score",
             "covariates": ["city", "age", "spent"]}  # fmt: skip
-    rows = rl.reduce_incentive(planned(write, said)).rows
+    plan = planned(write, said)
+    rows = rl.reduce_incentive(plan).rows
     n = 60
     assert len(rows) == n
     order = np.argsort(rows.covariates["age "], kind="stable")
@@ -73,6 +74,8 @@ def test_rows_hold_what_the_offer_asks_for_and_no_id(write):
     assert set(type(rows).__dataclass_fields__) == made
     assert sorted(rows.covariates["age "]) == sorted(np.arange(n) % 40 + 20.0)
     assert rows.covariates["city=(missing)"].sum() == 20
+    (numbers,) = [c.numbers for c in plan.checks if c.code == "covariate"]
+    assert numbers == {"how": "group", "n": 20, "all": 60, "name": "city"}
     assert rows.outcomes["spent"].sum() == 9.0 * 30
     assert rows.outcomes["back"][order].sum() == 30
     assert rows.outcomes["redeemed incentive 720h"].sum() == 15

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import retention_lab as rl
 from retention_lab.errors import PlanError, SpecError
+from retention_lab.experiment.remarks import remarks
 
 SAID = {"strategy": "threshold", "running": "basket", "cutoff": 49}
 METRICS = [{"name": "again", "kind": "proportion"}]
@@ -40,6 +42,16 @@ def test_a_sound_file_has_a_plan(write):
     (sides,) = [c.text for c in plan.checks if c.code == "sides"]
     x = baskets()["basket"]
     assert sides == f"{(x < 49).sum()} units below, {(x >= 49).sum()} units at or above 49"
+
+
+def test_a_covariate_that_is_missing_is_counted_among_all_units(write):
+    columns = baskets()
+    columns["before"] = pa.array([None if i < 390 else float(i % 7) for i in range(400)])
+    plan = planned(write, columns, more={"covariates": ["before"]})
+    (numbers,) = [c.numbers for c in plan.checks if c.code == "covariate"]
+    assert numbers == {"how": "test", "n": 390, "all": 400, "name": "before"}
+    # The ten that have a value are not told either.
+    assert [r["n"] for r in remarks(plan.checks, 20) if r["code"] == "covariate"] == ["~"]
 
 
 @pytest.mark.parametrize(

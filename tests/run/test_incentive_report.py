@@ -81,6 +81,23 @@ def test_the_first_screen_says_what_a_dollar_brought_and_what_to_do(tmp_path: Pa
     assert "Look closer first: a hidden cause no stronger than “Months as a customer”" in closer
 
 
+def test_one_market_that_chance_can_explain_is_no_reason_to_go_on(tmp_path: Path) -> None:
+    case = markets()
+    (found,) = case.verdict.reasons
+    few = dataclasses.replace(
+        found, code="incentive_few_placebos", numbers={**found.numbers, "p_value": 1 / 9}
+    )
+    found = pages(
+        dataclasses.replace(case, verdict=Verdict("keep_running", None, (few,))), tmp_path
+    )
+    said = {language: page.text[:1200] for language, page in found.items()}
+    assert "Look closer: a change as large is seen too often where nothing began." in said["en"]
+    assert "with fewer than 20 such markets they cannot be" in found["en"].text
+    assert "changes as large are not rare enough (p = 0.11)" in found["en"].text
+    assert "进一步分析：没有开始的地方也常见同样大的变化。" in said["zh"]
+    assert "这样的市场少于 20 个时，无法排除偶然" in found["zh"].text
+
+
 def test_every_strategy_says_what_it_rests_on(tmp_path: Path) -> None:
     words = {
         redeemed: "The offer was dealt by chance; who redeemed it, customers chose themselves.",

@@ -39,7 +39,7 @@ from retention_lab.incentives.strategies.doubts import (
     comparison_rows,
     refutation_rows,
 )
-from retention_lab.incentives.strategies.randomised import terms_of
+from retention_lab.incentives.strategies.terms import terms_of
 from retention_lab.results import Row
 
 FEW_ALIKE = (

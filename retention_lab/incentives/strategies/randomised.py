@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from retention_lab.data.evidence import Evidence
-from retention_lab.experiment.incentive import (
-    BOUGHT,
-    REDEEMED,
-    RETURNS,
-    REVENUE,
-    price_of_control,
-)
+from retention_lab.experiment.incentive import BOUGHT, REDEEMED, RETURNS, REVENUE
 from retention_lab.experiment.plan import Plan
 from retention_lab.incentives.arms.contrasts import ADJUSTED, ArmContrast, by_arm
-from retention_lab.incentives.arms.ledger import Line, Terms, ledger
+from retention_lab.incentives.arms.ledger import Line, ledger
+from retention_lab.incentives.strategies.terms import terms_of
 from retention_lab.results import Row
 
 ROLES = (REVENUE, RETURNS, REDEEMED, BOUGHT)
@@ -55,15 +50,6 @@ def rows(plan: Plan, evidence: Evidence) -> Iterator[Row]:
             ):
                 if not adjust or (line.estimand in AGAIN and found.method == ADJUSTED):
                     yield _row(plan, said.revenue, found, line, ADJUSTED_TERM if adjust else None)
-
-
-def terms_of(plan: Plan, arm: str) -> Terms:
-    """What the file says that an arm earns and costs; it has a margin."""
-    said = plan.spec.incentive
-    assert said is not None
-    assert said.margin is not None
-    own, theirs = said.redemption(arm), price_of_control(said, plan.arms[0], arm)
-    return Terms(said.margin, said.cost.contact, own, said.min_roi, theirs)
 
 
 def _row(plan: Plan, metric: str, found: ArmContrast, line: Line, term: str | None) -> Row:

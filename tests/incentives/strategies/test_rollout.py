@@ -205,6 +205,15 @@ def test_a_single_market_is_compared_by_a_synthetic_one_only(analysed):
     assert code(analysed(holes, drop)[1].one(estimand="synthetic_difference")) == "gaps"
 
 
+@pytest.mark.parametrize("new", [{}, {"covariates": ["size"]}, {"weight": "customers"}])
+def test_a_single_market_is_said_to_use_neither_covariates_nor_weights(planned, analysed, new):
+    columns = changed(table(treated=1, never=20), size=lambda r: float(hash_of(r["market"])))
+    (said,) = [c.text for c in planned(columns, **new).checks if c.code == "one_treated"]
+    assert said.endswith(", which uses neither covariates nor weights") == bool(new)
+    (plain, given) = (analysed(columns, **n)[1].one(estimand="average_effect") for n in ({}, new))
+    assert (plain.estimate, plain.p_value) == (given.estimate, given.p_value)
+
+
 def test_markets_treated_from_the_first_period_are_left_out(analysed):
     early = changed(table(), opened=lambda r: 2001 if r["market"] == "m00" else r["opened"])
     plan, results = analysed(early)
