@@ -283,7 +283,7 @@ def test_a_csv_file_is_converted_with_the_types_of_all_its_rows(home, register):
     (home / "data" / "toy.csv").write_bytes(content)
     path = locate("toy")
     assert path.suffix == ".parquet"
-    found = duckdb.sql(f"select min(a), max(a), count(*), count(b) from '{path}'").fetchone()
+    found = duckdb.sql(f"select min(a), max(a), count(*), count(b) from '{path}'").fetchall()[0]
     assert found == (0.4, 1.0, 30_001, 30_000)
 
 

@@ -18,7 +18,7 @@ def real(ref):
 
 
 def one(sql):
-    return duckdb.sql(sql).fetchone()
+    return duckdb.sql(sql).fetchall()[0]
 
 
 def test_hillstrom():

@@ -33,7 +33,7 @@ def small_twin(home, monkeypatch):
 
 def test_the_twin_is_made_once(home, small_twin):
     path = locate("twin/assignments")
-    assert duckdb.sql(f"select count(*) from '{path}'").fetchone() == (300,)
+    assert duckdb.sql(f"select count(*) from '{path}'").fetchall()[0] == (300,)
     truth = json.loads((path.parent / "truth.json").read_text(encoding="utf-8"))
     assert truth["scenario"]["customers"] == 300
     made = {p.name: p.stat().st_mtime_ns for p in path.parent.iterdir()}
@@ -94,7 +94,7 @@ def test_several_processes_may_make_the_twin_at_once(home):
     (folder,) = (home / "cache" / "twin").iterdir()
     assert found == {str(folder / "orders.parquet")}
     assert {p.name for p in folder.iterdir()} == set(datasets.TWIN_FILES)
-    count = duckdb.sql(f"select count(*) from '{folder / 'assignments.parquet'}'").fetchone()
+    count = duckdb.sql(f"select count(*) from '{folder / 'assignments.parquet'}'").fetchall()[0]
     assert count == (40_000,)
 
 
@@ -102,4 +102,4 @@ def test_the_twin_holds_what_it_says():
     tables = {t.name: t.rows for t in datasets.registry()["twin"].tables}
     for table in ("customers", "assignments"):
         path = locate(f"twin/{table}")
-        assert duckdb.sql(f"select count(*) from '{path}'").fetchone() == (tables[table],)
+        assert duckdb.sql(f"select count(*) from '{path}'").fetchall()[0] == (tables[table],)

@@ -165,7 +165,7 @@ def test_what_customers_did_before_says_what_they_do():
                          and ordered_at <= assigned_at + interval 30 day), 0) as post
             from assignments join orders using (customer_id) group by customer_id)
     """)
-    assert frame.fetchone()[0] > 0.3
+    assert frame.fetchall()[0][0] > 0.3
 
 
 def test_share_of_returns_and_late_parcels(shop):
