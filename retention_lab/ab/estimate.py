@@ -134,7 +134,7 @@ def level_interval(a: Level, alpha: float) -> Estimate:
     """Interval of one arm's level by Student's t with n - 1 degrees of freedom."""
     reason = _cannot(a)
     if reason is not None:
-        return Estimate(a.estimate if reason == THIN else None, note=reason)
+        return Estimate(a.estimate if _doubted(a) else None, note=reason)
     if a.n < 2 or a.variance == 0.0:
         return Estimate(a.estimate, note=TOO_FEW if a.n < 2 else NO_VARIANCE)
     std_error = math.sqrt(a.variance)
@@ -164,15 +164,15 @@ def difference(arm: Level, base: Level, alpha: float, shared: Shared = NOTHING_S
     Source: Welch (1947), Biometrika 34, 28-35; degrees of freedom by Satterthwaite (1946).
     """
     reason = _cannot(arm) or _cannot(base)
-    if reason is not None and reason != THIN:
+    if reason is not None and not _doubted(arm, base):
         return Estimate(note=reason)
     estimate = arm.estimate - base.estimate
     if arm.offset is not None and base.offset is not None:
         estimate = arm.offset - base.offset
     if not math.isfinite(estimate):
         return Estimate(note=NOT_FINITE)
-    if reason == THIN:
-        return Estimate(estimate, note=THIN)
+    if reason is not None:
+        return Estimate(estimate, note=reason)
     if min(arm.n, base.n) < 2:
         return Estimate(estimate, note=TOO_FEW)
     std_error = math.sqrt(arm.variance + base.variance + shared.difference)
@@ -194,12 +194,14 @@ def contrast(
     `shared` is added to its variance (what adjusted levels have in common).
     """
     used = [(level, w) for level, w in zip(levels, weights, strict=True) if w != 0.0]
-    reasons = [_cannot(level) for level, _ in used]
-    if any(reasons):
-        return Estimate(note=next(r for r in reasons if r))
+    reason = next(filter(None, (_cannot(level) for level, _ in used)), None)
+    if reason is not None and not _doubted(*(level for level, _ in used)):
+        return Estimate(note=reason)
     estimate = math.fsum(w * level.estimate for level, w in used)
     if not math.isfinite(estimate):
         return Estimate(note=NOT_FINITE)
+    if reason is not None:
+        return Estimate(estimate, note=reason)
     if min(level.n for level, _ in used) < 2:
         return Estimate(estimate, note=TOO_FEW)
     parts = [(w * w * level.variance, level.freedom) for level, w in used]
@@ -284,6 +286,12 @@ def constants_apart(found: Estimate, arm: Level, base: Level) -> Estimate:
 def critical(df: float, alpha: float) -> float:
     """Two-sided critical value of Student's t."""
     return float(special.stdtrit(df, 1.0 - alpha / 2.0))
+
+
+def _doubted(*levels: Level) -> bool:
+    """Whether all are known, and it is an error alone that cannot be had."""
+    known = all(math.isfinite(x.estimate) for x in levels)
+    return known and all(x.doubt is not None or _cannot(x) is None for x in levels)
 
 
 def _cannot(level: Level) -> str | None:

@@ -130,9 +130,11 @@ def balance_rows(plan: Plan, metric: MetricRows) -> Iterator[Row]:
     equal, Welch's p-value is too small where the smaller arm missed the large values (and so the
     error), Student's where it got them: the larger of both keeps its level in either case. Where
     each arm has one value (known of one arm only, say) there is no error, but Fisher's p-value.
+    Where clusters were drawn, they are what counts.
     """
-    if metric.fault is not None or metric.cluster or metric.everyone.units.units == 0:
+    if metric.fault is not None or metric.everyone.units.units == 0:
         return
+    by = "sums by cluster, " if metric.cluster else ""
     for c in metric.need.covariates:
         m, detail = metric.column(c), f": {c.level}" if c.level else ""
         detail = detail or (" missing" if c.how == "missing" else BEFORE if c.before else "")
@@ -150,5 +152,5 @@ def balance_rows(plan: Plan, metric: MetricRows) -> Iterator[Row]:
                 term=f"{c.of}{detail}",
                 arm=arm,
                 baseline=base,
-                method="Welch t and Student t, the larger p-value",
+                method=f"{by}Welch t and Student t, the larger p-value",
             )

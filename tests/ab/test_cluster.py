@@ -200,8 +200,29 @@ def test_one_huge_cluster_is_few_clusters(write):
     more |= {c: np.random.default_rng(0).normal(size=count) for c in "yx"} | {"d": np.ones(count)}
     columns = {k: np.concatenate([columns[k], more[k]]) for k in columns}
     row = run(write, columns)[1].one(**DIFFERENCE)
-    assert row.p_value is None
+    assert row.p_value is row.ci_low is None
+    b = np.asarray(columns["arm"]) == "b"
+    assert row.estimate == pytest.approx(columns["y"][b].mean() - columns["y"][~b].mean())
     assert row.note.startswith("few_clusters")
+
+
+@pytest.mark.parametrize(
+    ("times", "in_both", "told"), [(20, False, True), (20, True, False), (4, False, False)]
+)
+def test_an_arm_without_clusters_as_large_as_the_others_is_told(write, times, in_both, told):
+    """Whether arm b differs, or only the six shops that are large, nobody can know."""
+    rng = np.random.default_rng(16)
+    shop = np.arange(40)
+    arm = np.where(shop < 20, "a", "b")
+    large = (shop % 20 < 6) & (in_both | (arm == "b"))
+    at = np.repeat(shop, np.where(large, 10 * times, 10))
+    y = rng.normal(size=40)[at] + rng.normal(size=len(at))
+    columns = {"arm": arm[at], "shop": at.astype(str), "y": y}
+    row = run(write, columns)[1].one(**DIFFERENCE)
+    assert (row.note or "").startswith("unlike_clusters") == told
+    assert (row.p_value is None) == told
+    b = columns["arm"] == "b"
+    assert row.estimate == pytest.approx(y[b].mean() - y[~b].mean())
 
 
 def test_missing_outcomes_are_left_out_of_their_clusters(write):
@@ -288,3 +309,38 @@ def test_too_few_clusters_for_a_covariate_are_not_adjusted(write):
     results = run(write, shops(seed=15, clusters=(6, 7)), [Y | {"covariates": ["x"]}])[1]
     assert results.one(**DIFFERENCE).note.startswith("not_adjusted")
     assert not results.where(estimand="variance_reduction").rows
+
+
+# -- covariates, which no arm can have moved -----------------------------------------------------
+
+
+def test_covariates_of_clusters_are_compared_as_a_metric_of_clusters_is(write):
+    columns = shops(seed=17)
+    other = {"name": "x", "kind": "mean"}
+    _, results, verdict = run(write, columns, [Y | {"covariates": ["x"]}, other])
+    row = results.one(estimand="covariate_difference")
+    same = results.one(metric="x", **DIFFERENCE)
+    assert (row.estimate, row.std_error) == (same.estimate, same.std_error)
+    assert row.p_value >= same.p_value
+    assert row.method.startswith("sums by cluster")
+    assert "covariate_differs" not in {r.code for r in verdict.reasons}
+
+
+def test_a_covariate_that_the_clusters_arm_moved_makes_the_test_invalid(write):
+    columns = shops(seed=18, clusters=(20, 20))
+    columns["x"] = columns["x"] + 3.0 * (np.asarray(columns["arm"]) == "b")
+    _, _, verdict = run(write, columns, [Y | {"covariates": ["x"]}])
+    assert verdict.decision == "invalid"
+    assert verdict.reasons[0].code == "covariate_differs"
+
+
+def test_customers_of_few_clusters_do_not_make_a_covariate_differ(write):
+    """Shops differ by far more than chance between their customers would have it."""
+    columns = shops(seed=19, clusters=(6, 6))
+    shop = np.unique(np.asarray(columns["shop"]), return_inverse=True)[1]
+    columns["x"] = np.random.default_rng(21).normal(size=12)[shop] * 5.0
+    b = np.asarray(columns["arm"]) == "b"
+    assert stats.ttest_ind(columns["x"][b], columns["x"][~b]).pvalue < 1e-6
+    _, results, verdict = run(write, columns, [Y | {"covariates": ["x"]}])
+    assert results.one(estimand="covariate_difference").p_value > 0.05
+    assert "covariate_differs" not in {r.code for r in verdict.reasons}

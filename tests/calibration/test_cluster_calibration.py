@@ -1,8 +1,10 @@
 """Whole clusters randomised: size and coverage with twenty of unequal sizes, even and uneven arms.
 
 Sizes are gamma, cv 0.6 about a mean of 50; units of one cluster correlate by 0.1; a cluster's mean
-depends on its own pre-period. The truth is the mean of a unit, over clusters of all sizes. A share
-of S simulations may differ from its nominal value by `SIGMAS` Monte-Carlo errors and `SMALL`.
+depends on its own pre-period. The truth is the mean of a unit, over clusters of all sizes. Or
+sizes are 100 and, of 15%, 2,000, and the outcome grows with them: an arm may have no large cluster.
+A share of S simulations may differ from its nominal value by `SIGMAS` Monte-Carlo errors and
+`SMALL`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from table import record
 
-from retention_lab.ab.cluster import THIN
+from retention_lab.ab.cluster import THIN, UNLIKE
 from retention_lab.ab.margin import Margin
 from retention_lab.data.moments import Moments
 from retention_lab.experiment.needs import Column, Needs
@@ -50,7 +52,11 @@ def drawn(rng, sizes, effect, need):
     mean |= {"x": pre, "d": 2.0 + 0.3 * rng.normal(size=len(arm))}
     if need.denominator is not None:
         mean["y"] = mean["y"] * mean["d"] / 2.0
-    pairs = need.pairs
+    return by_shop(arm, n, mean, need.pairs)
+
+
+def by_shop(arm, n, mean, pairs):
+    """Moments of `n` units in each cluster, whose columns' means are given."""
     return Moments(
         ("arm", "shop"),
         pairs,
@@ -74,7 +80,7 @@ def test_clusters_are_calibrated(kind, sizes, count):
             m = Margin(drawn(rng, sizes, effect, need), need, "shop", ("arm",), 0.05)
             found = m.compare(("b",), ("a",))
             if found.difference.low is None:
-                assert found.difference.note == THIN
+                assert found.difference.note in (THIN, UNLIKE)
             elif effect:
                 inside.append(found.difference.low <= truth <= found.difference.high)
                 lifts.append(found.lift.low is None or found.lift.low <= LIFT <= found.lift.high)
@@ -89,3 +95,21 @@ def test_clusters_are_calibrated(kind, sizes, count):
     ):
         error = record("clusters", scenario, what, nominal, np.mean(hits), len(hits))
         assert abs(np.mean(hits) - nominal) <= SIGMAS * error + SMALL
+
+
+@pytest.mark.parametrize("sizes", [(10, 40), (20, 20)], ids=str)
+def test_an_arm_without_large_clusters_does_not_find_an_effect(sizes, count):
+    need, rng = NEEDS["mean"], np.random.default_rng(2)
+    arm, found = np.repeat(list("ab"), sizes), []
+    for _ in range(5 * count):
+        n = np.where(rng.random(len(arm)) < 0.15, 2000, 100)
+        mean = {"y": BASE + 0.5 * np.log(n) + rng.normal(0, 0.3, len(arm))}
+        m = Margin(by_shop(arm, n, mean, need.pairs), need, "shop", ("arm",), 0.05)
+        found.append(m.compare(("b",), ("a",)).difference)
+    known = [f.p_value < 0.05 for f in found if f.p_value is not None]
+    assert {f.note for f in found if f.p_value is None} <= {THIN, UNLIKE}
+    assert all(f.estimate is not None for f in found)
+    assert sum(f.note == UNLIKE for f in found) > 0.01 * len(found)
+    scenario = f"mean that grows with the size, {sizes[0]}/{sizes[1]} clusters of two sizes"
+    error = record("clusters", scenario, "size", 0.05, np.mean(known), len(known))
+    assert np.mean(known) <= 0.05 + SIGMAS * error + SMALL
