@@ -14,21 +14,9 @@ import numpy as np
 
 from retention_lab.ab.estimate import EMPTY, EPS, NO_DENOMINATOR, NOT_FINITE, Level
 from retention_lab.ab.rolled import Rolled
+from retention_lab.clusters import THIN, UNLIKE, thin, unlike
 from retention_lab.data.moments import Floats, Moments
 from retention_lab.experiment.needs import Needs
-
-# Of uneven clusters, 5 to 20 an arm, a test at 5% then rejects 5.8% where there is no effect, at
-# most; 6.7% where 2.5 are enough.
-FEW_CLUSTERS = 3.0
-THIN = f"few_clusters: an arm rests on fewer than {FEW_CLUSTERS:.0f} clusters in effect"
-# Where large clusters also differ from small ones (markets, hubs), an arm that has none of them
-# differs by that: of 5/20 or 10/40 clusters of two sizes, such a test rejects up to 57%. With this
-# rule 3 to 7%, and up to 10% where sizes vary without gaps and the outcome follows them closely.
-LARGER, OF_ARM = 4.0, 0.2
-UNLIKE = (
-    f"unlike_clusters: over {OF_ARM:.0%} of the other arm is in clusters more than "
-    f"{LARGER:.0f} times as large as any here"
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +74,7 @@ def by_cluster(m: Moments | Rolled, cluster: str, need: Needs, *keys: str) -> Cl
         size[i] = len(rows)
         others = [below[r] for c, r in inside.items() if c != cell and c[1:] == cell[1:]]
         level, error = _level(values[rows], below[rows], shift if d is None else None)
-        if level.doubt is None and any(_larger(below[rows], other) for other in others):
+        if level.doubt is None and any(unlike(below[rows], other) for other in others):
             level = dataclasses.replace(level, variance=math.nan, doubt=UNLIKE)
         levels.append(level)
         table = {y: error}
@@ -126,7 +114,7 @@ def _level(values: Floats, below: Floats, shift: float | None) -> tuple[Level, F
         return Level(math.nan, math.nan, clusters, doubt=NOT_FINITE), nothing
     if clusters < 2:
         return Level(estimate, math.nan, clusters, offset), nothing
-    if total * total / float(below @ below) < min(FEW_CLUSTERS, clusters - 0.5):
+    if thin(below):
         return Level(estimate, math.nan, clusters, offset, THIN), nothing
     share = np.clip(below / total, 0.0, 1.0 - EPS)
     # The jackknife's pseudo-values less R: their mean has the variance of a mean of G units.
@@ -136,14 +124,6 @@ def _level(values: Floats, below: Floats, shift: float | None) -> tuple[Level, F
     error[np.abs(error) <= grain] = 0.0
     variance = float(error @ error) / clusters / (clusters - 1)
     return Level(estimate, variance, clusters, offset, df=_freedom(share)), error
-
-
-def _larger(own: Floats, others: Floats) -> bool:
-    """Whether much of another arm is in clusters of a size that this arm has none of."""
-    if not len(own) or not len(others):
-        return False
-    large = others[others > LARGER * float(own.max())]
-    return bool(large.sum() > OF_ARM * others.sum())
 
 
 def _freedom(share: Floats) -> float:

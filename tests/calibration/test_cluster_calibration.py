@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from table import record
 
-from retention_lab.ab.cluster import THIN, UNLIKE
 from retention_lab.ab.margin import Margin
+from retention_lab.clusters import THIN, UNLIKE
 from retention_lab.data.moments import Moments
 from retention_lab.experiment.needs import Column, Needs
 

@@ -58,9 +58,9 @@ def late(found: Contrast, alpha: float = 0.05) -> Late:
     if not math.isfinite(y + r):
         return Late(r, None, None, None, None, None, None, "empty_arm: an arm has no units")
     vy, vr, cov = float(v[0, 0]), float(v[1, 1]), float(v[0, 1])
-    if found.small or not math.isfinite(vy + vr):
+    if found.doubt or not math.isfinite(vy + vr):
         beta = y / r if r != 0.0 else None
-        return Late(r, None, None, beta, None, None, None, TOO_FEW)
+        return Late(r, None, None, beta, None, None, None, found.doubt or TOO_FEW)
     first_error = math.sqrt(vr) if vr > 0.0 else None
     if r <= 0.0:
         return Late(r, first_error, None, None, None, None, None, NOBODY)
@@ -108,7 +108,7 @@ def full_uptake(
     its covariances are taken for those of the units.
     """
     n = found.arm.n
-    if found.base.mean[1] > 0.0 or found.small or n != found.arm.units:
+    if found.base.mean[1] > 0.0 or found.doubt or n != found.arm.units:
         return None
     y, r = (float(x) for x in found.arm.mean)
     unit = found.arm.covariance * n

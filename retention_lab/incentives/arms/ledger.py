@@ -71,11 +71,11 @@ class Line:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Said:
-    """How sure intervals are, from how many degrees of freedom; `small`: there are none."""
+    """How sure intervals are, from how many degrees of freedom; `doubt`: why there are none."""
 
     alpha: float
     df: float
-    small: bool
+    doubt: str | None
 
 
 def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float) -> list[Line]:
@@ -107,7 +107,7 @@ def ledger(columns: tuple[str, ...], found: Contrast, terms: Terms, alpha: float
         return w
 
     d, v = found.difference, found.covariance
-    said = _Said(alpha, found.df, found.small)
+    said = _Said(alpha, found.df, found.doubt)
     goods = weights(revenue=terms.margin)
     if returned:
         goods = goods - weights(returns=terms.margin)
@@ -183,8 +183,8 @@ def _thin(found: Contrast, at: int) -> bool:
 def _line(name: str, estimate: float, variance: float, said: _Said, note: str | None) -> Line:
     if not math.isfinite(estimate):
         return Line(name, note="empty_arm: the arm has no units")
-    if said.small or not math.isfinite(variance):
-        return Line(name, estimate, note=TOO_FEW)
+    if said.doubt or not math.isfinite(variance):
+        return Line(name, estimate, note=said.doubt or TOO_FEW)
     if variance <= 0.0:
         return Line(name, estimate, note=note)
     error = math.sqrt(variance)
@@ -210,10 +210,10 @@ def _per_dollar(
     if reason is not None:
         return [Line(name, note=reason) for name in names]
     value = margin / cost
-    if said.small or not math.isfinite(vm + vc):
-        return [Line(n, value - i, note=TOO_FEW) for i, n in enumerate(names[:2])] + [
-            Line(names[2], note=TOO_FEW)
-        ]
+    if said.doubt or not math.isfinite(vm + vc):
+        why = said.doubt or TOO_FEW
+        known = [Line(n, value - i, note=why) for i, n in enumerate(names[:2])]
+        return [*known, Line(names[2], note=why)]
     # None where it is known to the digit, as with a margin of 0.
     error = math.sqrt(max(vm - 2.0 * value * cov + value * value * vc, 0.0)) / cost or None
     region = fieller(margin, cost, vm, vc, cov, said.alpha, said.df)
@@ -249,8 +249,8 @@ def _ratio(found: Contrast, at: int, said: _Said) -> Line:
     x, y, i, j = float(mean[at]), float(mean[k + at]), at, k + at
     if not math.isfinite(x + y) or y <= 0.0:
         return Line(name, note="zero_baseline: the control's mean is not above 0")
-    if said.small:
-        return Line(name, x / y, note=TOO_FEW)
+    if said.doubt:
+        return Line(name, x / y, note=said.doubt)
     ratio = x / y
     error = math.sqrt(max(v[i, i] - 2 * ratio * v[i, j] + ratio * ratio * v[j, j], 0.0)) / y
     if not error > 0.0:
@@ -289,8 +289,8 @@ def _redeemers(found: Contrast, at: dict[str, int], said: _Said) -> list[Line]:
     anyway = float(found.base.mean[b]) - without
     share = min(max(anyway / rate, 0.0), 1.0)
     n = found.arm.n
-    if said.small or n < 2:
-        return [*lines, Line(name, share, note=TOO_FEW)]
+    if said.doubt or n < 2:
+        return [*lines, Line(name, share, note=said.doubt or TOO_FEW)]
     # Having bought without redeeming is 0 or 1, and never goes with redeeming.
     vx = without * (1.0 - without) / (n - 1) + float(found.base.covariance[b, b])
     cov = without * rate / (n - 1)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from retention_lab.algebra import pseudo_inverse
+from retention_lab.clusters import THIN, UNLIKE, thin, unlike
 from retention_lab.data.moments import Floats, Moments
 
 LEAST_UNITS, LEAST_CLUSTERS = 30, 6  # of an arm, below which there is no interval
@@ -24,13 +25,15 @@ LEAST = 5  # units for each covariate, and as many more, below which an arm is n
 class Means:
     """The means of k columns in one arm: `mean` (k), `covariance` (k x k, of the means), `n` units.
 
-    `n` counts clusters where clusters were randomised; `units` are always units.
+    `n` counts clusters where clusters were randomised, whose units are `sizes` (n); `units` are
+    always units.
     """
 
     mean: Floats
     covariance: Floats
     n: int
     units: int
+    sizes: Floats | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +66,18 @@ class Contrast:
             return True
         return any(m.n < (LEAST_UNITS if m.n == m.units else LEAST_CLUSTERS)
                    for m in (self.arm, self.base))  # fmt: skip
+
+    @property
+    def doubt(self) -> str | None:
+        """Why there is no interval: an arm is small, or its clusters are too few or unlike."""
+        if self.small:
+            return TOO_FEW
+        arm, base = self.arm.sizes, self.base.sizes
+        if arm is None or base is None:
+            return None
+        if thin(arm) or thin(base):
+            return THIN
+        return UNLIKE if unlike(arm, base) or unlike(base, arm) else None
 
     @property
     def difference(self) -> Floats:
@@ -121,7 +136,7 @@ def clustered_means(m: Moments, cells: Sequence[int], columns: Sequence[str]) ->
         return Means(mean + origin, np.full((k, k), math.nan), groups, int(total))
     error = (size[:, None] * (local - mean)) / (total - size)[:, None]
     covariance = (groups - 1) / groups * (error.T @ error)
-    return Means(mean + origin, covariance, groups, int(total))
+    return Means(mean + origin, covariance, groups, int(total), size)
 
 
 def contrast(

@@ -97,6 +97,27 @@ def test_first_stages_of_few_clusters_have_students_quantiles(write):
     assert row.ci_high - row.estimate == pytest.approx(half, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("large", "code"), [(4, "unlike_clusters"), (1, "few_clusters"), (0, None)]
+)
+def test_a_ledger_does_not_rest_on_stores_that_only_one_arm_has(write, large, code):
+    """Twelve stores an arm, of which some with the coupon are twenty times as large."""
+    store = np.repeat(np.arange(24), np.where(np.arange(24) < large, 1200, 60))
+    d = shop(n=len(store))
+    d |= {"store": store, "arm": np.where(store < 12, "coupon", "none")}
+    d["redeemed"] = np.where(d["arm"] == "coupon", d["redeemed"], 0)
+    design = {**DESIGN, "cluster": "store"}
+    dealt = {"strategy": "encouragement", "cost": {"contact": 0.1, "redemption": 1}}
+    plan, results = asked(write, d, dealt, design=design)
+    for estimand in ("incremental_profit", "margin_per_dollar", "roi", "late"):
+        for row in results.where(estimand=estimand).rows:
+            assert (row.note or "none").partition(":")[0] == (code or "none")
+            assert (row.ci_low is None) == (code is not None)
+            assert row.estimate is not None
+    if code:
+        assert rl.decide_incentive(plan, results).decision == "keep_running"
+
+
 def test_a_control_that_cannot_redeem_is_not_said_to(write):
     """What it would have redeemed is 0 then, and not 0 but for the rounding of a fit."""
     d = shop()
