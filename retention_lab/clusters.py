@@ -16,8 +16,8 @@ THIN = f"few_clusters: an arm rests on fewer than {FEW_CLUSTERS:.0f} clusters in
 # rule 3 to 7%, and up to 10% where sizes vary without gaps and the outcome follows them closely.
 LARGER, OF_ARM = 4.0, 0.2
 UNLIKE = (
-    f"unlike_clusters: over {OF_ARM:.0%} of the other arm is in clusters more than "
-    f"{LARGER:.0f} times as large as any here"
+    f"unlike_clusters: over {OF_ARM:.0%} of one arm is in clusters more than {LARGER:.0f} times as "
+    "large as any of the other's, so that a difference may be one of size alone"
 )
 
 

@@ -248,14 +248,14 @@ class Checker(Findings):
         hidden = any(0 < n < self.spec.privacy.min_cell for n in counts.values())
         said = self.spec.incentive
         dealt = said is None or said.strategy != "observational"  # else nobody planned the shares
+        units = dealt and self.design.randomised is None
         for arm, n in list(counts.items())[:MOST_ARMS]:
             role = " (control)" if arm == self.design.control else ""
             real = f"{counted(n, 'unit')}, {100 * n / total:.1f} % of all"
             if hidden:
                 real = f"not counted here: an arm has fewer than {self.spec.privacy.min_cell} units"
-            planned = f"; planned {100 * weights.get(arm, 0.0) / whole:.1f} %" if dealt else ""
+            planned = f"; planned {100 * weights.get(arm, 0.0) / whole:.1f} %" if units else ""
             self._note("arms", f"arm {arm!r}{role}: {real}{planned}")
-        units = dealt and self.design.randomised is None
         odd = split_doubt(self.arms, counts, weights) if units else None
         self.checks += [odd] if odd is not None else []
 

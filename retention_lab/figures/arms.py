@@ -63,7 +63,12 @@ def level_rows(
 
 
 def expected_shares(results: Table, spec: Spec) -> dict[str, float]:
-    """The planned share of every arm: from the file's expected_split, else equal."""
+    """The planned share of every arm: from the file's expected_split, else equal.
+
+    Empty where whole clusters were randomised: units then need not be as many.
+    """
+    if spec.design is not None and spec.design.randomised is not None:
+        return {}
     split = spec.design.expected_split if spec.design else None
     if split is None:
         arms = list(arms_of(results))
@@ -79,7 +84,8 @@ def units_by_arm(results: Table, spec: Spec) -> dict[str, int | None]:
         for r in rows_of(results)
         if r.analysis == "quality" and r.estimand == "units" and r.arm is not None
     }
-    order = dict.fromkeys([*arms_of(results), *expected_shares(results, spec)])
+    split = (spec.design.expected_split if spec.design else None) or {}
+    order = dict.fromkeys([*arms_of(results), *split])
     return {arm: counted.get(arm) for arm in order} if counted else {}
 
 
@@ -102,7 +108,8 @@ def split_plot(results: Table, spec: Spec, language: str = "en", ax: Axes | None
                 "share": share(n / total if total and n is not None else None),
                 "expected": share(planned.get(arm, 0.0)),
             }
-            value = say(language, "figure.split_value", **words)
+            key = "figure.split_value" if planned else "figure.split_value_alone"
+            value = say(language, key, **words)
             if n is None:
                 value = say(language, "figure.suppressed_arm")
             for line in wrap(label(spec, arm, language), EMS - ems(value) * 1.12 - 1.5):
@@ -110,7 +117,7 @@ def split_plot(results: Table, spec: Spec, language: str = "en", ax: Axes | None
                 y += 1
             write(axes, 1, y - 0.4, value, ha="right", weight="bold")
             axes.barh(y + 0.45, n or 0, height=0.6, color=tint[arm], alpha=0.85)
-            if total:
+            if total and planned:
                 mark = planned.get(arm, 0.0) * total
                 axes.plot([mark, mark], [y + 0.05, y + 0.85], color=INK, lw=2)
             y += 1.15

@@ -153,6 +153,16 @@ def test_split_against_plan() -> None:
     assert [p.get_width() for p in ax.patches] == [10211, 9488]
 
 
+def test_groups_that_were_randomised_plan_no_number_of_customers() -> None:
+    case = mismatch()
+    design = spec_of(case).design.model_copy(update={"cluster": "shop"})
+    grouped = spec_of(case).model_copy(update={"design": design})
+    ax = split_plot(case.results, grouped, ax=blank_axes())
+    assert "10,211 (51.8%)" in words(ax)
+    assert not any("planned" in w for w in words(ax))
+    assert not ax.get_lines()
+
+
 def test_hidden_arms_are_not_drawn_as_empty() -> None:
     rows = [
         Row(analysis="quality", estimand="units", arm="No E-Mail", estimate=500, n=500),

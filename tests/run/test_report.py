@@ -110,7 +110,7 @@ def test_a_primary_metric_without_a_result_is_invalid_and_says_why(tmp_path: Pat
         "big_spender, kind: proportion", "big_spender, kind: proportion, role: primary"
     )
     en = pages(Case(case.name, spec, case.results, verdict), tmp_path)["en"]
-    assert "Spent over $500 could not be estimated." in en.text
+    assert "Spent over $500 has no result that can be judged." in en.text
     assert "no result. Every unit has the same value" in en.text
 
 

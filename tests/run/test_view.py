@@ -52,6 +52,16 @@ def test_a_hidden_arm_has_its_split_told_without_numbers(
 # Trust
 
 
+def test_of_groups_their_number_is_what_was_planned(at: Source) -> None:
+    design = at.spec.design.model_copy(update={"cluster": "shop"})
+    grouped = dataclasses.replace(at, spec=at.spec.model_copy(update={"design": design}))
+    one, all_ = (quality_of(s, en(s)) for s in (at, grouped))
+    assert "as many customers as planned" in one.ratio
+    assert "as many groups as planned" in all_.ratio
+    assert (one.planned, all_.planned) == (True, False)
+    assert {line.planned for line in all_.split} == {"–"}
+
+
 def test_checks_that_were_passed_take_one_line_and_fold_their_numbers(at: Source) -> None:
     found = trust(at, en(at))
     split = named(found, "The same split everywhere")

@@ -45,9 +45,13 @@ class BeforeLine:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Quality:
-    """Split, sample ratio, what was left out, and differences before the test."""
+    """Split, sample ratio, what was left out, and differences before the test.
+
+    `planned`: whether customers were dealt one by one, in shares that were planned.
+    """
 
     split: tuple[SplitLine, ...]
+    planned: bool
     ratio: str
     ratio_good: bool
     left_out: tuple[str, ...]
@@ -74,19 +78,23 @@ def quality(source: Source, tongue: Tongue) -> Quality:
     said, good = _ratio(source, tongue)
     before, odd = _before(source, tongue)
     before_said = tongue.say("quality.pre_bad" if odd else "quality.pre_ok") if before else ""
-    return Quality(split, said, good, _left_out(source, tongue), before, before_said, not odd)
+    return Quality(
+        split, bool(planned), said, good, _left_out(source, tongue), before, before_said, not odd
+    )
 
 
 def _ratio(source: Source, tongue: Tongue) -> tuple[str, bool]:
     rows = source.results.where(estimand="sample_ratio").rows
     if not rows:
         return tongue.say("quality.ratio_none"), True
-    p = rows[0].p_value
+    p, design = rows[0].p_value, source.spec.design
+    groups = design is not None and design.randomised is not None
+    who = tongue.say("quality.who_groups" if groups else "quality.who_customers")
     if p is None:
-        return tongue.say("quality.ratio_hidden"), True
+        return tongue.say("quality.ratio_hidden", who=who), True
     if rows[0].estimate is None:
-        return tongue.say("quality.ratio_hidden_bad", p=p_text(p)), False
-    words = {"chi2": number(rows[0].estimate, 2), "p": p_text(p)}
+        return tongue.say("quality.ratio_hidden_bad", who=who, p=p_text(p)), False
+    words = {"who": who, "chi2": number(rows[0].estimate, 2), "p": p_text(p)}
     if p >= MISMATCH:
         return tongue.say("quality.ratio_ok", **words), True
     return tongue.say("quality.ratio_bad", **words, chance=chance(p, tongue.language)), False
