@@ -109,7 +109,8 @@ def _moved(level: Level, found: Regression, distance: Floats) -> Level:
     about = float(distance @ found.inverse @ distance) / (found.n - 1)
     variance = found.residual * (1.0 / found.n + about)
     offset = None if level.offset is None else level.offset - step
-    return Level(level.estimate - step, variance, level.n, offset, level.doubt, found.df)
+    at = level.estimate - step
+    return dataclasses.replace(level, estimate=at, variance=variance, offset=offset, df=found.df)
 
 
 def _regression(

@@ -123,7 +123,7 @@ def _level(values: Floats, below: Floats, shift: float | None) -> tuple[Level, F
     grain = 16 * EPS * (np.abs(values) + np.abs(ratio * below)).max() / abs(typical)
     error[np.abs(error) <= grain] = 0.0
     variance = float(error @ error) / clusters / (clusters - 1)
-    return Level(estimate, variance, clusters, offset, df=_freedom(share)), error
+    return Level(estimate, variance, clusters, offset, df=_freedom(share), units=False), error
 
 
 def _freedom(share: Floats) -> float:

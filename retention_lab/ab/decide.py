@@ -205,10 +205,13 @@ class _Arm:
 
     def _beyond(self, metric: Metric, worst: float) -> bool | None:
         """Whether harm beyond the margin is in the interval; None where there is no margin."""
-        if metric.relative_margin is None:
-            return worst < -metric.margin if metric.margin is not None else None
+        if metric.relative_margin is None and metric.margin is None:
+            return None
         wanted = {"metric": metric.name, "arm": self.name, "estimand": "non_inferiority"}
         rows = self.results.where(**wanted).rows
+        if metric.margin is not None:  # few events make the interval at the margin the wider one
+            lows = [r.ci_low for r in rows if r.ci_low is not None]
+            return worst < -metric.margin or any(low < 0 for low in lows)
         return not rows or rows[0].ci_low is None or rows[0].ci_low < 0
 
     def _lift(self, metric: Metric) -> Row | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
+from retention_lab.ab.few import POOLED, common_variance
 from retention_lab.data.moments import Moments
 
 EPS = float(np.finfo(np.float64).eps)
@@ -28,6 +29,7 @@ class Level:
     offset: float | None = None
     doubt: str | None = None  # why its error, or the estimate itself, cannot be had
     df: float | None = None  # degrees of freedom of the variance; None: n - 1
+    units: bool = True  # whether n counts units that were drawn by themselves, not clusters
 
     @property
     def freedom(self) -> float:
@@ -161,8 +163,42 @@ def share_interval(a: Level, alpha: float) -> Estimate:
 def difference(arm: Level, base: Level, alpha: float, shared: Shared = NOTHING_SHARED) -> Estimate:
     """arm - base by Welch's unequal-variances t test.
 
+    Where an arm rests on few events, both have the variance of all units (see `alike`).
     Source: Welch (1947), Biometrika 34, 28-35; degrees of freedom by Satterthwaite (1946).
     """
+    (arm, base), said = alike((arm, base), (1.0, -1.0))
+    found = _welch(arm, base, alpha, shared)
+    return found if said is None else dataclasses.replace(found, note=found.note or said)
+
+
+def alike(
+    levels: Sequence[Level], weights: Sequence[float], times: Sequence[float] | None = None
+) -> tuple[list[Level], str | None]:
+    """The levels with the variance of all units, and a note, where few.py says so; else unchanged.
+
+    Clusters, and levels without an error, stay as they are. `times` is that of `contrast`.
+    """
+    times = [1.0] * len(levels) if times is None else times
+    used = [(level, w) for level, w in zip(levels, weights, strict=True) if w != 0.0]
+    if not used or any(not x.units or _cannot(x) is not None for x, _ in used):
+        return list(levels), None
+    found = common_variance(
+        [x.n for x, _ in used],
+        [x.estimate for x, _ in used],
+        [x.variance for x, _ in used],
+        [w for _, w in used],
+        [t for t, w in zip(times, weights, strict=True) if w != 0.0],
+    )
+    if found is None:
+        return list(levels), None
+    moved = [
+        dataclasses.replace(x, variance=t * found / x.n) if w != 0.0 else x
+        for x, w, t in zip(levels, weights, times, strict=True)
+    ]
+    return moved, POOLED
+
+
+def _welch(arm: Level, base: Level, alpha: float, shared: Shared) -> Estimate:
     reason = _cannot(arm) or _cannot(base)
     if reason is not None and not _doubted(arm, base):
         return Estimate(note=reason)
@@ -187,12 +223,19 @@ def difference(arm: Level, base: Level, alpha: float, shared: Shared = NOTHING_S
 
 
 def contrast(
-    levels: Sequence[Level], weights: Sequence[float], alpha: float, shared: float = 0.0
+    levels: Sequence[Level],
+    weights: Sequence[float],
+    alpha: float,
+    shared: float = 0.0,
+    times: Sequence[float] | None = None,
 ) -> Estimate:
     """sum of weight x level, by a t test with Satterthwaite's degrees of freedom.
 
-    `shared` is added to its variance (what adjusted levels have in common).
+    `shared` is added to its variance (what adjusted levels have in common). Where an arm rests on
+    few events, all have the variance of all units (see `alike`), `times` as much where it is given:
+    at a margin an arm has more events than under no effect.
     """
+    levels, said = alike(levels, weights, times)
     used = [(level, w) for level, w in zip(levels, weights, strict=True) if w != 0.0]
     reason = next(filter(None, (_cannot(level) for level, _ in used)), None)
     if reason is not None and not _doubted(*(level for level, _ in used)):
@@ -214,7 +257,7 @@ def contrast(
     df = 1.0 / math.fsum((v / own) ** 2 / free for v, free in parts)
     half = critical(df, alpha) * std_error
     p_value = 2.0 * float(special.stdtr(df, -abs(estimate) / std_error))
-    return Estimate(estimate, std_error, estimate - half, estimate + half, p_value)
+    return Estimate(estimate, std_error, estimate - half, estimate + half, p_value, said)
 
 
 def relative_lift(
@@ -227,7 +270,8 @@ def relative_lift(
     different from 0: then there is no number, and the note says so.
     Source: Fieller (1954), JRSS B 16(2), 175-185.
     """
-    whole = difference(arm, base, alpha, shared)
+    (arm, base), said = alike((arm, base), (1.0, -1.0))
+    whole = _welch(arm, base, alpha, shared)
     if whole.std_error is None or whole.estimate is None:
         return Estimate(note=whole.note)
     t = critical(welch_df(arm, base), alpha)
@@ -247,7 +291,7 @@ def relative_lift(
     std_error = math.sqrt(max(spread, 0.0))
     if not all(map(math.isfinite, (lift, low, high, std_error))):
         return Estimate(note=UNBOUNDED)
-    return Estimate(lift, std_error, min(low, lift), max(high, lift), whole.p_value)
+    return Estimate(lift, std_error, min(low, lift), max(high, lift), whole.p_value, said)
 
 
 def welch_df(arm: Level, base: Level) -> float:

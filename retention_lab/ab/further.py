@@ -38,10 +38,15 @@ class Further:
         small = any(0 < metric.everyone.n(a) < metric.least for a in self.arms)
         self.silent = metric.fault is not None or small
 
-    def contrast(self, weights: Sequence[float], alpha: float | None = None) -> est.Estimate:
+    def contrast(
+        self,
+        weights: Sequence[float],
+        alpha: float | None = None,
+        times: Sequence[float] | None = None,
+    ) -> est.Estimate:
         """sum of weight x level of the arms, in their order."""
         shared = self.adjusted.variance(weights) if self.adjusted is not None else 0.0
-        return est.contrast(self.levels, weights, alpha or self.alpha, shared)
+        return est.contrast(self.levels, weights, alpha or self.alpha, shared, times)
 
     def _where(self, estimand: str, **more: Any) -> dict[str, Any]:
         return {
@@ -84,14 +89,18 @@ class Further:
             weights = [0.0] * len(self.arms)
             weights[self.arms.index(arm)], weights[at] = sign, -sign + room
             level = looks.get(arm) if looks is not None else self.alpha
-            found = self.contrast(weights, level)
+            times = [1.0] * len(self.arms)
+            times[self.arms.index(arm)] = _at_margin(
+                self.levels[at].estimate, sign * (margin or 0.0), sign * (relative or 0.0)
+            )
+            found = self.contrast(weights, level, times)
             if found.estimate is None or found.std_error is None:
                 yield row(found, **self._where("non_inferiority", arm=arm, baseline=base))
                 continue
             step = margin or 0.0
             estimate = found.estimate + step
             half = (found.high or 0.0) - found.estimate
-            free = self._freedom(weights)
+            free = _freedom(est.alike(self.levels, weights, times)[0], weights)
             p_value = float(special.stdtr(free, -estimate / found.std_error))
             if level is None:
                 early = est.Estimate(estimate, found.std_error, note=TOO_EARLY)
@@ -103,13 +112,6 @@ class Further:
                 f"margin {margin:g}" if margin is not None else f"margin {relative:.3g} of control"
             )
             yield row(kept, **self._where("non_inferiority", arm=arm, baseline=base, term=said))
-
-    def _freedom(self, weights: Sequence[float]) -> float:
-        parts = [
-            (w * w * v.variance, v.freedom) for v, w in zip(self.levels, weights, strict=True) if w
-        ]
-        own = math.fsum(v for v, _ in parts)
-        return 1.0 / math.fsum((v / own) ** 2 / free for v, free in parts)
 
     def simultaneous(self, alpha: float) -> Iterator[Row]:
         """The differences with intervals at `alpha` each, so that a family holds together."""
@@ -131,9 +133,10 @@ class Further:
             level.doubt or level.n < 2 or not 0 < level.variance < math.inf for level in self.levels
         ):
             return
+        levels, _ = est.alike(self.levels, [1.0] * len(self.levels))
         found = compare(
-            [level.estimate for level in self.levels],
-            [level.variance for level in self.levels],
+            [level.estimate for level in levels],
+            [level.variance for level in levels],
             prior_sd,
             self.metric.metric.direction == "increase",
             self.alpha,
@@ -144,6 +147,22 @@ class Further:
             best = est.Estimate(one.prob_best)
             yield row(best, **self._where("probability_best") | said)
             yield row(est.Estimate(one.expected_loss), **self._where("expected_loss") | said)
+
+
+def _freedom(levels: Sequence[est.Level], weights: Sequence[float]) -> float:
+    parts = [(w * w * v.variance, v.freedom) for v, w in zip(levels, weights, strict=True) if w]
+    own = math.fsum(v for v, _ in parts)
+    return 1.0 / math.fsum((v / own) ** 2 / free for v, free in parts)
+
+
+def _at_margin(base: float, good: float, relative: float) -> float:
+    """How many times as many events the arm has at the margin of harm, where that is more.
+
+    `good` and `relative` are the margin, positive where more is good.
+    """
+    if base <= 0.0:
+        return 1.0
+    return max(1.0, 1.0 - relative - good / base)
 
 
 def effects(

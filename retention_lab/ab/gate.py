@@ -18,6 +18,7 @@ from scipy import special
 
 from retention_lab.ab.adjust import LEAST
 from retention_lab.ab.estimate import EPS, FEW
+from retention_lab.ab.few import common_variances
 from retention_lab.algebra import FLAT
 from retention_lab.data.moments import Moments
 
@@ -204,7 +205,9 @@ def p_values(
     found = pool.ratio(measure) if measure.denominator else pool.mean(measure)
     variance = found.spread / (found.n - 1) / found.n
     difference, df = found.offset[1:] - found.offset[0], found.n - 1
-    test = _welch(difference, variance[1:], variance[0], 0.0, df[1:], df[0])
+    level = found.offset + found.centre
+    arm, base = common_variances(*((v[1:], v[:1]) for v in (found.n, level, variance)))
+    test = _welch(difference, arm, base, 0.0, df[1:], df[0])
     if measure.covariates:
         slopes = pool.slopes(measure, found)
         if isinstance(slopes, str):
@@ -241,6 +244,9 @@ def _adjusted(found: _Levels, by: _Slopes) -> Floats:
         variance = residual[k] * (1 / n[k] + (distance * about).sum(-1))
         levels.append((found.offset[k] - (by.slope[k] * distance).sum(-1), variance))
     (arm, v_arm), (base, v_base) = levels
+    v_arm, v_base = common_variances(
+        (n[1:], n[:1]), (arm + found.centre, base + found.centre), (v_arm, v_base)
+    )
     own = by.square / (n - 1)[..., None, None]
     weight = share[..., None]
     pooled = weight * own[1:] + (1 - weight) * own[0]
@@ -254,13 +260,14 @@ def _adjusted(found: _Levels, by: _Slopes) -> Floats:
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Levels:
-    """Arms x draws: levels less a constant, sums of squares, units; and how a (linearised) value
-    is made of the columns."""
+    """Arms x draws: levels less the constant `centre`, sums of squares, units; and how a
+    (linearised) value is made of the columns."""
 
     offset: Floats
     spread: Floats
     n: Floats
     load: dict[str, Floats]
+    centre: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -335,10 +342,10 @@ class _Pool:
         """Means less the pooled mean, their sums of squares and units; 0 below the grain."""
         pairs = [self.m.pair(measure.numerator)]
         n, mean, _, spread = (part[..., 0] for part in self.sums(pairs))
-        level = self.m.origin.get(measure.numerator, 0.0) + self.centred(pairs)[3] + mean
-        grain = (4 * EPS * np.abs(level)) ** 2 * (n - 1)
+        centre = self.m.origin.get(measure.numerator, 0.0) + float(self.centred(pairs)[3][0])
+        grain = (4 * EPS * np.abs(centre + mean)) ** 2 * (n - 1)
         ones = {measure.numerator: np.ones_like(mean)}
-        return _Levels(mean, np.where(spread <= grain, 0.0, spread), n, ones)
+        return _Levels(mean, np.where(spread <= grain, 0.0, spread), n, ones, centre)
 
     def ratio(self, measure: Measure) -> _Levels:
         """Ratios, sums of squares of their linearisation, and units; nan where thin."""

@@ -12,6 +12,7 @@ from scipy import optimize, stats
 
 from retention_lab.ab import estimate as est
 from retention_lab.ab.estimate import Level, difference, relative_lift
+from retention_lab.ab.few import POOLED
 from retention_lab.data.moments import Moments
 
 ALPHA = 0.05
@@ -54,6 +55,10 @@ def test_the_difference_is_scipys_welch_test(seed, n, m, scale):
     x, y = scale * rng.lognormal(size=n), scale * (0.2 + rng.exponential(size=m))
     ours = difference(level(x), level(y), ALPHA)
     theirs = stats.ttest_ind(x, y, equal_var=False)
+    if ours.note == POOLED:  # few events in the smaller arm
+        assert max(n, m) > 5 * min(n, m)
+        assert ours.p_value > theirs.pvalue
+        return
     low, high = theirs.confidence_interval(1 - ALPHA)
     assert ours.estimate == pytest.approx(x.mean() - y.mean(), rel=1e-9)
     assert ours.p_value == pytest.approx(theirs.pvalue, rel=1e-9)

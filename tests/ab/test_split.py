@@ -48,3 +48,48 @@ def test_levels_without_units_do_not_count():
     assert same_levels([[10, 0], [8, 0]]) is None
     assert same_levels([[10, 3], [0, 0]]) is None
     assert same_levels([]) is None
+
+
+def test_a_rare_level_of_a_small_arm_has_fishers_p():
+    """Chi-square says 1e-8 of one missing value that happens to be in the arm of 1%."""
+    table = [[9898, 2], [99, 1]]
+    found = same_levels(table)
+    assert found.p_value == pytest.approx(stats.fisher_exact(table)[1], rel=1e-9)
+    assert stats.chi2_contingency(table, correction=False)[1] < 1e-4 < 0.02 < found.p_value
+    mirrored = same_levels([r[::-1] for r in table[::-1]])
+    assert mirrored.p_value == pytest.approx(found.p_value, rel=1e-12)
+
+
+def test_of_several_arms_the_least_exact_p_counts_for_all():
+    table = [[5000, 0], [5000, 0], [96, 4]]
+    alone = [
+        stats.fisher_exact([r, np.sum([o for o in table if o is not r], axis=0)])[1] for r in table
+    ]
+    assert same_levels(table).p_value == pytest.approx(3 * min(alone), rel=1e-6)
+
+
+def test_rare_levels_count_as_one():
+    common, rare = [[900, 700], [420, 380]], [[3, 2, 1, 9], [0, 2, 1, 4]]
+    table = [c + r for c, r in zip(common, rare, strict=True)]
+    merged = [[900, 715], [420, 387]]
+    theirs = stats.chi2_contingency(merged, correction=False)
+    found = same_levels(table)
+    assert (found.chi2, found.df) == (pytest.approx(theirs[0]), 1)
+    enough = [[900, 700, 40], [420, 380, 30]]
+    assert same_levels(enough).df == 2
+
+
+def test_rare_levels_in_one_arm_alone_are_found():
+    assert same_levels([[4000, *[0] * 30], [3970, *[1] * 30]]).p_value < 1e-6
+
+
+@pytest.mark.parametrize(("missing", "share"), [(3, 0.01), (3, 0.1), (10, 0.01), (100, 0.01)])
+def test_values_that_are_rarely_missing_are_not_called_uneven(missing, share):
+    rng, units, called = np.random.default_rng(1), 10_000, 0
+    for _ in range(4000):
+        small = rng.binomial(units, share)
+        gone = rng.hypergeometric(missing, units - missing, small)
+        table = [[units - small - missing + gone, missing - gone], [small - gone, gone]]
+        found = same_levels(table)
+        called += found is not None and found.p_value < 0.001
+    assert called <= 12  # 4 or fewer are expected; chi-square calls 18 to 120
