@@ -92,6 +92,8 @@ class Checker(Findings):
         checks, fatal = check_clusters(self.spec, self.source, ref, look)
         self.checks += checks
         self.fatal += fatal
+        if not fatal:
+            self._turns(ref)
         self._levels(look)
         self._values(look, columns)
         if main is not None and self.design.unit is not None:
@@ -207,6 +209,19 @@ class Checker(Findings):
             self.fatal.append(
                 f"{counted(look.without_time, 'row')} of {ref} without a time of exposure"
             )
+
+    def _turns(self, ref: str) -> None:
+        """Whether the blocks of a switchback took turns as if each had been drawn."""
+        if self.design.switchback is None:
+            return
+        from retention_lab.experiment.schedule import schedule_faults
+
+        metrics = [m.name for m in self.spec.metrics]
+        rare, tied = schedule_faults(self.spec, self.source, ref)
+        if rare is not None:
+            self._fault("rarely_switched", rare, *metrics)
+        if tied is not None:
+            self._fault("fixed_hours", tied, *metrics)
 
     def _arms(self, by_arm: Mapping[str | None, int], units: int) -> None:
         found = [a for a in by_arm if a is not None]
