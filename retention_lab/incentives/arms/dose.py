@@ -200,6 +200,7 @@ def best(
     seed: int = 1,
     fixed: float = 0.0,
     free: float | None = None,
+    cells: Cells | None = None,
 ) -> Best:
     """The dose from `low` to `high` at which the fitted response, less `fixed`, is greatest.
 
@@ -207,7 +208,8 @@ def best(
     no smooth curve holds. The interval has the doses that are greatest in 1 - alpha of draws of the
     coefficients from their normal distribution; it is right as far as the curve is (see `around`).
     `tried` are the doses of the test, whose chances to be the best one are counted in the same
-    draws.
+    draws; with `cells`, the units at these doses, in draws of their means, which no curve bends: a
+    spline with fewer knots than doses may miss the best of them.
     """
     grid = np.unique(np.concatenate([np.linspace(low, high, GRID), tried]))
     values, off = found.basis(grid), _fixed(grid, fixed, free)
@@ -218,9 +220,23 @@ def best(
     ends = np.quantile(tops, [alpha / 2.0, 1.0 - alpha / 2.0])
     fitted = values @ found.coefficients - off
     at = int(np.argmax(fitted))
-    wins = np.argmax(draws @ found.basis(tried).T - _fixed(tried, fixed, free), axis=1)
+    if cells is None:
+        at_tried = draws @ found.basis(tried).T
+    else:
+        mean, variance = _of_doses(cells, tried)
+        at_tried = mean + rng.standard_normal((DRAWS, len(tried))) * np.sqrt(variance)
+    wins = np.argmax(at_tried - _fixed(tried, fixed, free), axis=1)
     chance = np.bincount(wins, minlength=len(tried)) / DRAWS
     return Best(float(grid[at]), float(ends[0]), float(ends[1]), float(fitted[at]), chance)
+
+
+def _of_doses(cells: Cells, tried: Floats) -> tuple[Floats, Floats]:
+    """Mean and its variance at every dose that was tried, of all cells with it."""
+    place = np.searchsorted(tried, cells.dose)
+    n = np.bincount(place, cells.n, minlength=len(tried))
+    mean = np.bincount(place, cells.n * cells.mean, minlength=len(tried)) / n
+    own = cells.n * cells.spread / np.maximum(cells.n - 1.0, 1.0)
+    return mean, np.bincount(place, own, minlength=len(tried)) / n**2
 
 
 def around(tried: Floats, chance: Floats, alpha: float = 0.05) -> tuple[float, float]:

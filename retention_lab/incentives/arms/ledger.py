@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from retention_lab.data.moments import Floats
+from retention_lab.incentives.arms.carriers import FEW, effective, few_carry
 from retention_lab.incentives.arms.fieller import Region, critical, fieller, tail
 from retention_lab.incentives.arms.means import FLAT, TOO_FEW, Contrast, Means
 
@@ -28,10 +29,9 @@ NOT_TOGETHER = (
     "not_together: how many redeemed and bought is known only where units were dealt one by one, "
     "each redeems once at most, and nothing is adjusted"
 )
-FEW = 5.0
 FEW_BUYERS = (
-    "few_buyers: in effect fewer than five customers of an arm carry its revenue; the interval is "
-    "likely too short"
+    "few_buyers: in effect a few customers of an arm carry its revenue (fewer than five, or than "
+    "25 where the arm makes nearly all of the error); the interval is likely too short"
 )
 AT_LEAST = (
     "at_least: a lower bound; exact if everyone whom the incentive made buy redeemed it, and it "
@@ -172,12 +172,19 @@ def _priced(found: Contrast, at: int, arm: float, base: float) -> Contrast:
 
 
 def _thin(found: Contrast, at: int) -> bool:
-    """Whether n mean^2 / mean of squares, of the revenue, is below `FEW` in an arm of units."""
-    for arm in (found.arm, found.base):
-        mean, spread = float(arm.mean[at]), float(arm.covariance[at, at]) * arm.n
-        if arm.n == arm.units and mean > 0.0 and arm.n * mean**2 < FEW * (mean**2 + spread):
-            return True
-    return False
+    """Whether too few units of an arm carry its revenue; never where clusters were randomised."""
+    both = (found.arm, found.base)
+    if any(m.n != m.units or not m.mean[at] > 0.0 for m in both):
+        return any(_alone(m, at) < FEW for m in both)
+    return few_carry([_alone(m, at) for m in both], [float(m.covariance[at, at]) for m in both])
+
+
+def _alone(m: Means, at: int) -> float:
+    """Units that carry the mean of a column; infinite for clusters, and for no mean above 0."""
+    mean = float(m.mean[at])
+    if m.n != m.units or not mean > 0.0:
+        return math.inf
+    return effective(m.n, mean, float(m.covariance[at, at]) * m.n)
 
 
 def _line(name: str, estimate: float, variance: float, said: _Said, note: str | None) -> Line:

@@ -49,7 +49,7 @@ class Contrast:
     shared_arm: Floats
     shared_base: Floats
     shared_both: Floats
-    groups: int | None = None  # clusters that units of both arms share, where there are any
+    groups: float | None = None  # clusters, in effect, of both arms' units, where there are any
 
     @property
     def df(self) -> float:

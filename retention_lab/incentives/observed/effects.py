@@ -15,12 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from retention_lab.clusters import thin
+
+Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 CONSTANT = "zero_variance: every unit has the same value, so there is no error to compare with"
 NOT_FINITE = "not_finite: the values are infinite or too large to add up"
 ONE_CLUSTER = "one_cluster: all units belong to one cluster, so there is no error between clusters"
+FEW_CLUSTERS = "few_clusters: the units of an arm are of fewer than 3 clusters in effect"
 GRAIN = 1e-12  # of the outcome's spread: an error below it is rounding
 
 
@@ -64,10 +68,13 @@ class Solved:
         return cls(math.nan, np.zeros(size), n, n_baseline, 0.0, doubt)
 
 
-def covariance(solved: Sequence[Solved], cluster: Ints | None = None) -> Floats:
+def covariance(
+    solved: Sequence[Solved], cluster: Ints | None = None, mine: Bools | None = None
+) -> Floats:
     """Covariance [k, k] of estimates from the same sample's units.
 
-    Clusters: G / (G - 1) times the products of the clusters' sums of influences.
+    Clusters: G / (G - 1) times the products of the clusters' sums of influences; with `mine` [n],
+    who of the units is in the arm, each side's sums are `shared` first, and no factor is needed.
     Source: Liang and Zeger (1986), Biometrika 73, 13-22; Chiang, Kato, Ma and Sasaki (2022),
     Journal of Business & Economic Statistics 40, 1046-1056 (with cross-fitting).
     """
@@ -75,9 +82,67 @@ def covariance(solved: Sequence[Solved], cluster: Ints | None = None) -> Floats:
     if cluster is None:
         return np.asarray(phi @ phi.T)
     used = (phi != 0.0).any(axis=0)
+    if mine is not None:
+        sums = shared(phi[:, used], cluster[used], mine[used]).sums.sum(axis=0)
+        return np.asarray(sums @ sums.T)
     sums = clustered(phi[:, used], cluster[used])
     groups = sums.shape[1]
     return np.asarray(sums @ sums.T * (groups / max(groups - 1, 1)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """Clusters of the two sides of a comparison: `sums` [2, k, G] of influences, `sizes` [2, G].
+
+    `df` are the degrees of freedom of a t; `doubt` says why there is no error.
+    """
+
+    sums: Floats
+    sizes: Floats
+    df: float
+    doubt: str | None
+
+
+def shared(phi: Floats, cluster: Ints, mine: Bools) -> Shared:
+    """What clusters add to estimates whose units' influences are `phi` [k, n]; who is in the arm.
+
+    Of each side, a cluster's sum over 1 - h, h its part of the side's units, times
+    sqrt((G - 1) / G): the jackknife of a mean, as large clusters pull the mean towards themselves
+    (MacKinnon, Nielsen and Webb 2023, Journal of Applied Econometrics 38, 671-694; CV3). Where
+    clusters are of one size that is G / (G - 1). Degrees of freedom: Welch's of the two sides, with
+    (sum n)^2 / sum n^2 clusters each (Carter, Schnepel and Steigerwald 2017, Review of Economics
+    and Statistics 99, 698-709), but at most those of sides that vary alike, and one less than
+    all clusters count for.
+    """
+    _, place = np.unique(cluster, return_inverse=True)
+    groups = int(place.max(initial=-1)) + 1
+    sums = np.zeros((2, len(phi), groups))
+    sizes = np.stack([np.bincount(place[s], minlength=groups) for s in (mine, ~mine)]).astype(float)
+    for at, side in enumerate((mine, ~mine)):
+        size = sizes[at]
+        own = int((size > 0).sum())
+        if own < 2 or thin(size[size > 0]):
+            return Shared(sums, sizes, 0.0, FEW_CLUSTERS)
+        scale = math.sqrt((own - 1.0) / own) / (1.0 - size / size.sum())
+        for i, row in enumerate(phi):
+            sums[at, i] = scale * np.bincount(place[side], row[side], minlength=groups)
+    told = [_effective(s) for s in sizes]
+    spread = [float(np.square(s[0]).sum()) for s in sums]
+    df = min(_welch(spread, told), _welch([1.0 / n for n in told], told),
+             _effective(sizes.sum(axis=0)) - 1.0)  # fmt: skip
+    return Shared(sums, sizes, df, None)
+
+
+def _effective(size: Floats) -> float:
+    return float(size.sum()) ** 2 / float(size @ size)
+
+
+def _welch(variance: Sequence[float], n: Sequence[float]) -> float:
+    """Degrees of freedom of a sum of variances, each of so many clusters."""
+    total = sum(variance)
+    if not total > 0.0:
+        return math.inf
+    return 1.0 / sum((v / total) ** 2 / (m - 1.0) for v, m in zip(variance, n, strict=True))
 
 
 def clustered(phi: Floats, cluster: Ints) -> Floats:
@@ -86,8 +151,14 @@ def clustered(phi: Floats, cluster: Ints) -> Floats:
     return np.stack([np.bincount(place, row) for row in phi])
 
 
-def effect(solved: Solved, cluster: Ints | None = None, alpha: float = 0.05) -> Effect:
-    """The estimate with its interval by Student's t: units (or clusters) used, less one, in df."""
+def effect(
+    solved: Solved, cluster: Ints | None = None, alpha: float = 0.05, mine: Bools | None = None
+) -> Effect:
+    """The estimate with its interval by Student's t: units (or clusters) used, less one, in df.
+
+    With clusters and `mine` [n], who of the units is in the arm: errors and degrees of freedom as
+    in `shared`, which few or uneven clusters of one side want.
+    """
     counts = {"n": solved.n, "n_baseline": solved.n_baseline, "left_out": solved.left_out}
     if not math.isfinite(solved.theta):
         return Effect(**counts, note=solved.doubt or NOT_FINITE)  # type: ignore[arg-type]
@@ -100,11 +171,17 @@ def effect(solved: Solved, cluster: Ints | None = None, alpha: float = 0.05) -> 
     # in units of the largest influence: squares of huge or tiny ones have no number
     top = float(np.abs(solved.influence).max())
     unit = dataclasses.replace(solved, influence=solved.influence / top)
-    std_error = top * math.sqrt(float(covariance([unit], cluster)[0, 0]))
+    df = groups - 1.0
+    if cluster is not None and mine is not None:
+        told = shared(unit.influence[None, used], cluster[used], mine[used])
+        if told.doubt is not None:
+            return Effect(solved.theta, **counts, note=told.doubt)  # type: ignore[arg-type]
+        df = told.df
+    std_error = top * math.sqrt(float(covariance([unit], cluster, mine)[0, 0]))
     if not math.isfinite(std_error):
         return Effect(**counts, note=NOT_FINITE)  # type: ignore[arg-type]
-    half = float(special.stdtrit(groups - 1, 1.0 - alpha / 2.0)) * std_error
-    p_value = 2.0 * float(special.stdtr(groups - 1, -abs(solved.theta) / std_error))
+    half = float(special.stdtrit(df, 1.0 - alpha / 2.0)) * std_error
+    p_value = 2.0 * float(special.stdtr(df, -abs(solved.theta) / std_error))
     ends = (solved.theta - half, solved.theta + half)
     return Effect(solved.theta, std_error, *ends, p_value, **counts)  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from retention_lab.incentives.observed.aipw import effect_on_treated
 from retention_lab.incentives.observed.crossfit import Fitted
-from retention_lab.incentives.observed.effects import Floats, Ints, covariance
+from retention_lab.incentives.observed.effects import Floats, Ints, covariance, shared
 from retention_lab.incentives.observed.overlap import comparable_treated
 
 
@@ -18,7 +18,8 @@ class Levels:
     """Means [k] of the arm as it is, `arm`, and as it would be in the control, `base`.
 
     `covariance` [2k, 2k] is of both, the arm's first; from `n` units and `n_baseline` of the other,
-    in `groups` clusters where there are any.
+    in effect in `groups` clusters where there are any (one more than the degrees of freedom; 0: too
+    few for an error).
     """
 
     arm: Floats
@@ -26,7 +27,7 @@ class Levels:
     covariance: Floats
     n: int
     n_baseline: int
-    groups: int | None = None
+    groups: float | None = None
 
 
 def treated_levels(
@@ -40,6 +41,7 @@ def treated_levels(
     """
     own, effects = [], []
     counts = [0, 0]
+    in_arm = np.zeros(len(fitted.fold), bool)
     for name in outcomes:
         c = fitted.crossed[name]
         if c.doubt is not None or arm not in c.arms:
@@ -48,6 +50,7 @@ def treated_levels(
         found = effect_on_treated(c, one, 0, trim)
         if np.isnan(found.theta):
             return None
+        in_arm[c.rows[c.arm == one]] = True
         mine = (c.arm == one) & comparable_treated(c, one, 0, trim)
         y = c.y[mine] * c.scale
         influence = np.zeros(c.size)
@@ -71,8 +74,12 @@ def treated_levels(
     ]
     both = [*with_it, *without]
     means = np.array([s.theta for s in both])
-    groups = None
-    if cluster is not None:
-        used = np.any([s.influence != 0.0 for s in both], axis=0)
-        groups = len(np.unique(cluster[used]))
-    return Levels(means[:k], means[k:], covariance(both, cluster), counts[0], counts[1], groups)
+    if cluster is None:
+        return Levels(means[:k], means[k:], covariance(both), counts[0], counts[1])
+    used = np.any([s.influence != 0.0 for s in both], axis=0)
+    phi = np.stack([e.influence[used] for e in effects])
+    told = shared(phi, cluster[used], in_arm[used])
+    if told.doubt is not None:  # no error, so no interval
+        return Levels(means[:k], means[k:], covariance(both, cluster), counts[0], counts[1], 0.0)
+    v = covariance(both, cluster, in_arm)
+    return Levels(means[:k], means[k:], v, counts[0], counts[1], told.df + 1.0)

@@ -22,7 +22,8 @@ class Average:
     `cells` (K) are its weights; `influence` (M) and `null` (M) the influences of the markets, as
     estimated and where no market has an effect (its mean is the estimate). `share` (M, mean 1) is
     the part that a market's own change has in it; 0 where the market is compared with. `start` (M)
-    is the position of a market's first treated period, inf: never.
+    is the position of a market's first treated period, inf: never. `weight` (M) is how much a
+    market counts.
     """
 
     at: int | None
@@ -32,6 +33,7 @@ class Average:
     null: Floats
     share: Floats
     start: Floats
+    weight: Floats
 
     @property
     def treated(self) -> Bools:
@@ -66,7 +68,7 @@ class Averager:
     def __init__(self, cells: Cells, adopted: Floats, weight: Floats | None = None) -> None:
         markets = len(adopted)
         w = np.ones(markets) if weight is None else weight / weight.mean()
-        self.cells, self.own, self.start = cells, cells.influence, adopted
+        self.cells, self.own, self.start, self.weight = cells, cells.influence, adopted, w
         self.member = (adopted[None, :] == cells.group[:, None]) * w  # (K, M)
         self.size = self.member.mean(axis=1)
 
@@ -124,6 +126,7 @@ class Averager:
             null=np.asarray(cells @ c.raw),
             share=np.asarray(cells @ c.share),
             start=self.start,
+            weight=self.weight,
         )
 
     def _weighted(self, kept: Bools, at: int | None) -> Average:

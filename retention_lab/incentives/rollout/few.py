@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from retention_lab.incentives.rollout.aggregate import Average
 from retention_lab.incentives.rollout.staggered import Bools, Floats
+
+ALONE = 1.5  # markets of a side in effect, below which one of them is as good as alone
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,33 +36,62 @@ class Error:
         return float(2.0 * stdtr(self.df, -abs(estimate) / self.std_error))
 
 
-def scale_of(treated: Bools, involved: Bools) -> Floats:
-    """(M) n / (n - 1) of the side that a market stands on: treated, or compared with.
+def scale_of(treated: Bools, involved: Bools, weight: Floats) -> Floats:
+    """(M) (n - 1) / n / (1 - h)^2 of the side that a market stands on: treated, or compared with.
 
-    0 for those that are on neither, nan where a side is one market alone.
+    h is its part of the side's weight: so much of its own change is in the mean that it is held
+    against, and leaving it out would move that mean as much more (the jackknife, HC3; MacKinnon,
+    White 1985, Journal of Econometrics 29). n / (n - 1) where all weigh the same. 0 for those that
+    are on neither, nan where a side is one market alone, or nearly.
     """
     out = np.zeros(len(treated))
     for side in (treated, involved & ~treated):
-        n = int(side.sum())
-        out[side] = n / (n - 1.0) if n > 1 else np.nan
+        out[side] = jackknife_scale(weight[side])
     return out
 
 
-def error_of(found: Average) -> Error:
-    """The error of an average: each side's variance times n / (n - 1), and t as Welch's.
+def jackknife_scale(weight: Floats) -> Floats:
+    """(n) (n - 1) / n / (1 - h)^2, h = weight / its sum; nan of one alone, or as good as alone."""
+    n = len(weight)
+    if n < 2 or effective(weight) < ALONE:
+        return np.full(n, np.nan)
+    return np.asarray((n - 1.0) / n / (1.0 - weight / weight.sum()) ** 2)
 
-    In large samples the analytic error of Callaway and Sant'Anna. One market alone on a side has no
-    error. The treated side counts the markets whose own change the average rests on.
+
+def effective(weight: Floats) -> float:
+    """How many markets of one weight tell as much: (sum w)^2 / sum w^2 (Kish); 0 of none."""
+    return float(weight.sum()) ** 2 / float(weight @ weight) if len(weight) else 0.0
+
+
+def sides_of(found: Average) -> tuple[float, float]:
+    """The markets that began and that an average rests on, and the others, as `effective`."""
+    involved = (found.null != 0) & ~found.treated
+    return effective(found.weight[found.treated]), effective(found.weight[involved])
+
+
+def error_of(found: Average) -> Error:
+    """The error of an average, `scale_of` each market, and t as Welch's.
+
+    In large samples the analytic error of Callaway and Sant'Anna. One market alone on a side, or
+    with nearly all of its weight, has no error. The treated side counts the markets whose own
+    change the average rests on. Welch's degrees of freedom count markets as `effective`, and are at
+    most those of sides that vary alike: the variance of two markets is now and then next to
+    nothing, and would then leave the degrees of freedom of all others.
     """
     psi, involved = found.influence, (found.null != 0) | (found.influence != 0) | found.treated
-    scale = scale_of(found.treated, involved)
+    scale = scale_of(found.treated, involved, found.weight)
     if np.isnan(scale).any():
         return Error(None, 0.0)
     squares = scale * psi**2 / len(psi) ** 2
     sides = [found.treated, involved & ~found.treated]
-    parts = [(float(squares[s].sum()), int(s.sum())) for s in sides if s.any()]
+    parts = [(float(squares[s].sum()), effective(found.weight[s])) for s in sides if s.any()]
     total = sum(v for v, _ in parts)
     if not total > (4 * np.finfo(float).eps * max(1.0, abs(found.estimate))) ** 2:
         return Error(None, 0.0)
-    df = 1.0 / sum((v / total) ** 2 / (n - 1.0) for v, n in parts)
-    return Error(math.sqrt(total), df)
+    return Error(math.sqrt(total), min(_welch(parts), _welch([(1.0 / n, n) for _, n in parts])))
+
+
+def _welch(parts: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a sum of variances, each of so many markets."""
+    total = sum(v for v, _ in parts)
+    return 1.0 / sum((v / total) ** 2 / (n - 1.0) for v, n in parts)

@@ -9,6 +9,7 @@ import numpy as np
 
 from retention_lab.algebra import pseudo_inverse
 from retention_lab.incentives.rollout.aggregate import Average
+from retention_lab.incentives.rollout.few import ALONE, effective, jackknife_scale
 from retention_lab.incentives.rollout.staggered import Bools, Floats
 
 POWER = 0.8
@@ -48,13 +49,18 @@ def trend_test(placebos: Sequence[Average], alpha: float = 0.05) -> Trend | None
     involved = np.any([p.null != 0 for p in usable], axis=0) if usable else treated
     sides = int(treated.sum()), int((involved & ~treated).sum())
     # Where no market is never treated, all stand on one side.
-    few = min(n for n in sides if n) if any(sides) else 0
-    usable = sorted(usable, key=lambda p: -(p.at or 0))[: few // SHARE]
+    weight = usable[0].weight if usable else np.zeros(0)
+    told = [effective(weight[s]) for s in (treated, involved & ~treated) if s.any()]
+    few = int(min(told, default=0.0) + 1e-9) // SHARE
+    usable = sorted(usable, key=lambda p: -(p.at or 0))[:few]
     if not usable:
         return None
     psi = np.array([p.influence for p in usable])
-    parts = [_variance(psi, s) for s in _samples(usable[0].start, treated | involved)]
-    if not parts or any(n < 2 for _, n in parts):
+    samples = _samples(usable[0].start, treated | involved)
+    if any(s.sum() < 2 for s in samples):
+        return None
+    parts = [_variance(psi, s, weight) for s in samples]
+    if not parts or any(n < ALONE for _, n in parts):
         return None
     v = np.sum([part for part, _ in parts], axis=0)
     inverse, rank = pseudo_inverse(v, [max(abs(p.estimate), 1e-300) for p in usable])
@@ -98,14 +104,15 @@ def _samples(start: Floats, some: Bools) -> list[Bools]:
     return [*out, never] if never.any() else out
 
 
-def _variance(psi: Floats, sample: Bools) -> tuple[Floats, int]:
-    """What one sample adds to the covariance of the placebos, and its markets."""
-    n = int(sample.sum())
+def _variance(psi: Floats, sample: Bools, weight: Floats) -> tuple[Floats, float]:
+    """What one sample adds to the covariance of the placebos, and its markets in effect."""
+    w = weight[sample]
     own = psi[:, sample] - psi[:, sample].mean(axis=1, keepdims=True)
-    return np.asarray(own @ own.T * (n / max(n - 1.0, 1.0) / psi.shape[1] ** 2)), n
+    scaled = own * jackknife_scale(w)
+    return np.asarray(scaled @ own.T / psi.shape[1] ** 2), effective(w)
 
 
-def _freedom(parts: Sequence[tuple[Floats, int]], inverse: Floats) -> float:
+def _freedom(parts: Sequence[tuple[Floats, float]], inverse: Floats) -> float:
     """Degrees of freedom of Hotelling's statistic with samples of unequal variance (Nel, van der
     Merwe 1986, Communications in Statistics 15)."""
 

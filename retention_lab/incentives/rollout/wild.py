@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from retention_lab.incentives.rollout.aggregate import Average
-from retention_lab.incentives.rollout.few import Error, scale_of
+from retention_lab.incentives.rollout.few import Error, scale_of, sides_of
 from retention_lab.incentives.rollout.staggered import Floats
 
 DRAWS = 9999
@@ -41,7 +41,7 @@ def wild_p(found: Average, seed: int = 1, draws: int = DRAWS) -> float | None:
     """
     some = (found.null != 0) | found.treated
     x, share, treated = found.null[some], found.share[some], found.treated[some]
-    scale = scale_of(treated, np.ones(len(x), bool))
+    scale = scale_of(treated, np.ones(len(x), bool), found.weight[some])
     if np.isnan(scale).any() or not np.any(x):
         return None
     size, other = len(found.null), ~treated
@@ -96,6 +96,6 @@ def simultaneous(
     return out
 
 
-def _smaller(found: Average) -> int:
-    """Markets on the smaller side."""
-    return min(n for n in (found.n, found.n_controls) if n)
+def _smaller(found: Average) -> float:
+    """Markets on the smaller side, as many as they count for."""
+    return min(n for n in sides_of(found) if n)

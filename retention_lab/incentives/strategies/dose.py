@@ -218,6 +218,7 @@ def _profit(plan: Plan, whole: Moments, arms: list[str]) -> Iterator[Row]:
     best = response.best(
         response.fit(cells, basis), float(values[0]), float(values[-1]), values,
         alpha, said.seed, said.cost.contact, said.dose.get(plan.arms[0]),
+        cells if len(values) > KNOTS else None,
     )  # fmt: skip
     low, high = response.around(values, best.chance, alpha)
     ends = {float(values[0]): "lowest", float(values[-1]): "highest"}
@@ -230,7 +231,8 @@ def _profit(plan: Plan, whole: Moments, arms: list[str]) -> Iterator[Row]:
     )  # fmt: skip
     for x, chance in zip(values, best.chance, strict=True):
         yield Row(**same, estimand="chance_best", at=_text(x), estimate=float(chance),
-                  method="normal draws of the spline's coefficients")  # fmt: skip
+                  method="normal draws of the spline's coefficients" if len(values) <= KNOTS
+                  else "normal draws of the means at these doses")  # fmt: skip
 
 
 def _p(value: float, error: float) -> float | None:

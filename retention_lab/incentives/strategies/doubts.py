@@ -13,7 +13,7 @@ from retention_lab.incentives.arms.fieller import critical, tail
 from retention_lab.incentives.observed.aipw import average_effect, average_level
 from retention_lab.incentives.observed.balance import balance
 from retention_lab.incentives.observed.crossfit import Crossed
-from retention_lab.incentives.observed.effects import Effect, combine, effect
+from retention_lab.incentives.observed.effects import Effect, combine
 from retention_lab.incentives.observed.overlap import histogram, shown
 from retention_lab.incentives.observed.refute import (
     placebo_range,
@@ -126,7 +126,7 @@ def _ratio(
         log = combine(
             levels, [1.0 / s.theta * sign for s, sign in zip(levels, (1, -1), strict=True)]
         )
-        spread = effect(log, asked.sample.cluster, asked.alpha).std_error
+        spread = asked.judged(log, c.arms[one]).std_error
         if spread is None:
             return None, method, NO_RATIO
         centre = math.log(levels[0].theta / levels[1].theta)
@@ -135,7 +135,7 @@ def _ratio(
         low, middle, high = (math.exp(max(min(v, 600.0), -600.0)) for v in ends)
         return (middle, low, high), method, None
     method = "risk ratio that the standardised difference amounts to"
-    found = asked.judged(average_effect(c, one, 0, asked.trim))
+    found = asked.judged(average_effect(c, one, 0, asked.trim), c.arms[one])
     spreads = [float(y[c.arm == a].var(ddof=1)) for a in (one, 0)]
     deviation = math.sqrt(sum(spreads) / 2.0)
     if found.estimate is None or found.std_error is None or not deviation > 0.0:
@@ -193,7 +193,7 @@ def refutation_rows(asked: Asked, whys: Mapping[tuple[str, str], str]) -> Iterat
             found = Effect(note=why)
             if why is None:
                 c = asked.crossed(asked.placebo)
-                found = asked.judged(average_effect(c, c.arms.index(arm), 0, asked.trim))
+                found = asked.judged(average_effect(c, c.arms.index(arm), 0, asked.trim), arm)
             yield asked.row("placebo_outcome", asked.placebo, arm, found, method=said)
     pairs = [(m, arm) for m in sound if m != asked.placebo for arm in arms if (m, arm) not in whys]
     if not pairs:
@@ -213,5 +213,5 @@ def refutation_rows(asked: Asked, whys: Mapping[tuple[str, str], str]) -> Iterat
             yield asked.row("placebo_treatment", metric, arm, told,
                             method=f"{range_.times} permutations within folds, linear")  # fmt: skip
         if key in again:
-            yield asked.row("random_common_cause", metric, arm, asked.judged(again[key]),
+            yield asked.row("random_common_cause", metric, arm, asked.judged(again[key], arm),
                             method=said)  # fmt: skip

@@ -12,8 +12,9 @@ from retention_lab.data.evidence import Evidence
 from retention_lab.errors import DataError
 from retention_lab.experiment.incentive import BOUGHT, REDEEMED, RETURNS, REVENUE
 from retention_lab.experiment.plan import Plan
+from retention_lab.incentives.arms.carriers import few_carry_values
 from retention_lab.incentives.arms.contrasts import hidden
-from retention_lab.incentives.arms.ledger import ledger
+from retention_lab.incentives.arms.ledger import FEW_BUYERS, ledger
 from retention_lab.incentives.arms.means import LEAST_UNITS, Contrast, Means
 from retention_lab.incentives.observed.aipw import (
     average_effect,
@@ -45,6 +46,10 @@ from retention_lab.results import Row
 FEW_ALIKE = (
     "few_alike: a few units of the control carry most of the weight, as if there were fewer than "
     f"{LEAST_UNITS}; the interval may be too short"
+)
+FEW_CARRY = (
+    "few_carry: in effect a few units of an arm carry its outcome (fewer than five, or than 25 "
+    "where the arm makes nearly all of the error); the interval is likely too short"
 )
 MUCH = 0.1  # share of units left out from which on an effect says so
 ROLES = (REVENUE, RETURNS, REDEEMED, BOUGHT)
@@ -100,9 +105,10 @@ class Asked:
             **more,
         )
 
-    def judged(self, solved: Solved) -> Effect:
-        """The effect with its interval, by clusters where the file names them."""
-        return effect(solved, self.sample.cluster, self.alpha)
+    def judged(self, solved: Solved, arm: str) -> Effect:
+        """The effect of an arm with its interval, by clusters where the file names them."""
+        mine = self.sample.arm == self.sample.arms.index(arm)
+        return effect(solved, self.sample.cluster, self.alpha, mine)
 
 
 def rows(plan: Plan, evidence: Evidence) -> Iterator[Row]:
@@ -226,18 +232,22 @@ def _effects(asked: Asked, metric: str, arm: str, why: str | None) -> Iterator[R
     if c.doubt is None and arm in c.arms and _hidden(asked, c, arm) is None:
         y = asked.sample.y[c.outcome][c.rows]
         plain = naive(c.arm, y, c.arms.index(arm), 0, c.rows, c.size)
-        yield asked.row("naive_difference", metric, arm, asked.judged(plain), method="unadjusted")
+        yield asked.row(
+            "naive_difference", metric, arm, asked.judged(plain, arm), method="unadjusted"
+        )
     if why is not None:
         yield asked.row("average_effect", metric, arm, Effect(note=why), method=aipw)
         if why.startswith("no_overlap") and arm in c.arms:
             yield from _on_treated(asked, metric, arm, aipw)
         return
     one = c.arms.index(arm)
-    found = asked.judged(average_effect(c, one, 0, trim))
-    found = dataclasses.replace(found, note=found.note or _doubt(asked, c, found.left_out))
+    found = asked.judged(average_effect(c, one, 0, trim), arm)
+    note = found.note or _few_carry(asked, c, one) or _doubt(asked, c, found.left_out)
+    found = dataclasses.replace(found, note=note)
     yield asked.row("average_effect", metric, arm, found, method=aipw)
     yield from _on_treated(asked, metric, arm, aipw)
-    linear = asked.judged(partially_linear_effect(c, one, 0))
+    linear = asked.judged(partially_linear_effect(c, one, 0), arm)
+    linear = dataclasses.replace(linear, note=linear.note or _few_carry(asked, c, one))
     yield asked.row("partially_linear_effect", metric, arm, linear,
                     method=f"partially linear, {asked.made_by}")  # fmt: skip
     share = Effect(found.left_out, n=found.n, n_baseline=found.n_baseline)
@@ -251,8 +261,9 @@ def _on_treated(asked: Asked, metric: str, arm: str, aipw: str) -> Iterator[Row]
     keep = comparable_treated(c, one, 0, asked.trim)
     if not overlap(c, one, 0, keep, asked.trim).enough:
         return
-    found = asked.judged(effect_on_treated(c, one, 0, asked.trim))
-    note = found.note or _few_alike(c, one, asked.trim) or _doubt(asked, c, found.left_out)
+    found = asked.judged(effect_on_treated(c, one, 0, asked.trim), arm)
+    note = found.note or _few_alike(c, one, asked.trim) or _few_carry(asked, c, one)
+    note = note or _doubt(asked, c, found.left_out)
     found = dataclasses.replace(found, note=note)
     yield asked.row("average_effect_treated", metric, arm, found, method=aipw)
 
@@ -260,6 +271,12 @@ def _on_treated(asked: Asked, metric: str, arm: str, aipw: str) -> Iterator[Row]
 def _few_alike(c: Crossed, one: int, trim: float) -> str | None:
     """Said where a few units of the control stand for all who got it."""
     return FEW_ALIKE if like_the_treated(c, one, 0, trim) < LEAST_UNITS else None
+
+
+def _few_carry(asked: Asked, c: Crossed, one: int) -> str | None:
+    """Said where an outcome is so rare, or so uneven, that an interval by t is too short."""
+    y = asked.sample.y[c.outcome][c.rows]
+    return FEW_CARRY if few_carry_values([y[c.arm == one], y[c.arm == 0]]) else None
 
 
 def _doubt(asked: Asked, c: Crossed, left_out: float) -> str | None:
@@ -316,6 +333,6 @@ def _ledger(asked: Asked) -> Iterator[Row]:
                 line.p_value,
                 found.n,
                 found.n_baseline,
-                note=line.note or doubt,
+                note=doubt if doubt and line.note == FEW_BUYERS else line.note or doubt,
             )
             yield asked.row(line.estimand, said.revenue, arm, told, method=method)

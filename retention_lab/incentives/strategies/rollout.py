@@ -13,7 +13,7 @@ from retention_lab.data.panel import Panel
 from retention_lab.experiment.plan import Plan
 from retention_lab.incentives.observed.sample import independent
 from retention_lab.incentives.rollout.aggregate import Average, Averager, Averages
-from retention_lab.incentives.rollout.few import Error, error_of
+from retention_lab.incentives.rollout.few import ALONE, Error, error_of, sides_of
 from retention_lab.incentives.rollout.pretrend import trend_test
 from retention_lab.incentives.rollout.staggered import (
     NO_CONTROL,
@@ -33,7 +33,9 @@ BIAS = "bias"
 ONE = "one_market: one market stands alone on a side; it has no error of its own"
 FLAT = "zero_variance: all markets changed alike: there is no error to compare with"
 NOTHING = "no_control: no market began while others had not; there is no effect to be had"
-FEW_TEXT = "few_markets: fewer than {} markets began, or did not; read the effect with care"
+FEW_TEXT = (
+    "few_markets: in effect fewer than {} markets began, or did not; read the effect with care"
+)
 DROPPED = (
     "dropped_covariates: covariates that are constant, or follow from the others, are left out"
 )
@@ -250,9 +252,9 @@ class _Metric:
 
 def _note(found: Average, error: Error, doubt: str | None = None) -> str | None:
     """What an average rests on, the greatest doubt first."""
+    sides = [n for n in sides_of(found) if n]
     if error.std_error is None:
-        return ONE if 1 in (found.n, found.n_controls) else FLAT
-    sides = [n for n in (found.n, found.n_controls) if n]
+        return ONE if min(sides, default=0.0) < ALONE else FLAT
     if doubt == APART:  # the average is not of all that began
         return doubt
-    return FEW_TEXT.format(FEW) if min(sides) < FEW else doubt
+    return FEW_TEXT.format(FEW) if min(sides) < FEW - 1e-9 else doubt

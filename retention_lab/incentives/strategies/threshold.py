@@ -14,7 +14,7 @@ from retention_lab.experiment.plan import Plan
 from retention_lab.incentives.arms.ledger import FEW_BUYERS, Line, Terms, ledger
 from retention_lab.incentives.arms.means import Contrast, Means
 from retention_lab.incentives.threshold.bins import binned
-from retention_lab.incentives.threshold.density import density_test
+from retention_lab.incentives.threshold.density import density_test, few_values
 from retention_lab.incentives.threshold.local import Estimate, Jump, line, sides
 from retention_lab.incentives.threshold.local import jump as jump_at
 from retention_lab.incentives.threshold.measure import Measured, measure
@@ -31,7 +31,10 @@ ROBUST = (
 PLAIN = "local linear, triangular kernel, MSE-optimal bandwidth, not bias-corrected"
 DENSITY = "local polynomial density, jackknife (Cattaneo, Jansson and Ma 2020)"
 LEDGER = "effect at the limit, each unit above it costs the same"
-NO_DENSITY = "no_density: the density near the limit cannot be estimated"
+NO_DENSITY = (
+    "no_density: the density near the limit cannot be estimated; it takes 23 different values of "
+    "the running variable on each side"
+)
 HEAPS = (
     "heaps: more than one unit in twenty near the limit has one and the same value; a heap can "
     "look like sorting, and need not be"
@@ -104,11 +107,13 @@ class _Asked:
 
     def density(self) -> Row:
         """Whether units sort themselves to one side."""
+        none = Row(analysis="incentive", estimand="density_test", method=DENSITY, note=NO_DENSITY)
+        if few_values(self.units.running, self.cutoff):
+            return none
         try:
             found = density_test(self.units.running, self.cutoff)
         except ValueError:
-            return Row(analysis="incentive", estimand="density_test", method=DENSITY,
-                       note=NO_DENSITY)  # fmt: skip
+            return none
         left, right = found.n
         return Row(
             analysis="incentive",

@@ -70,6 +70,16 @@ def density_test(running: Floats, cutoff: float) -> Density:
     return Density(left, right, difference, error, statistic, p_value, widths, n)
 
 
+def few_values(running: Floats, cutoff: float) -> bool:
+    """Whether a side has fewer than `LEAST` different values: counts, or multiples of 5 dollars.
+
+    The bandwidth then takes in all of that side, and its bias would be told as sorting.
+    """
+    values = np.unique(running[np.isfinite(running)])
+    below = int((values < cutoff).sum())
+    return min(below, len(values) - below) < LEAST
+
+
 def _ranks(x: Floats) -> Floats:
     """The empirical distribution function of sorted values: for equal ones the last of them."""
     last = np.searchsorted(x, x, side="right") - 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
+from retention_lab.incentives.arms import dose as response
 from retention_lab.incentives.arms.dose import (
     Cells,
     around,
@@ -229,3 +230,23 @@ def test_slopes_of_doses_in_any_unit(unit):
     plain = fit(cells_of(dose, y), spline(knots)).slope(knots)
     scaled = fit(cells_of(dose * unit, y), spline(knots * unit)).slope(knots * unit)
     np.testing.assert_allclose(scaled[:, :2] * unit, plain[:, :2], rtol=1e-6)
+
+
+def test_the_best_of_many_doses_is_not_missed_by_a_spline_of_few_knots():
+    """A step at the eighth of twelve doses: six knots put the top of the curve elsewhere."""
+    doses = np.arange(12.0)
+    mean = np.where(doses >= 7, 1.0 - 0.03 * (doses - 7.0), 0.0)
+    n = np.full(12, 2000.0)
+    cells = response.Cells(doses, n, mean, n)
+    knots = doses[np.unique(np.linspace(0, 11, 6).round().astype(int))]
+    fit = response.fit(cells, response.spline(knots.tolist()))
+    bent = response.best(fit, 0.0, 11.0, doses)
+    assert response.around(doses, bent.chance)[0] > 7.0
+    straight = response.best(fit, 0.0, 11.0, doses, cells=cells)
+    low, high = response.around(doses, straight.chance)
+    assert low <= 7.0 <= high
+    # Cells with one dose count as one.
+    doses, mean, half = np.tile(doses, 2), np.tile(mean, 2), np.tile(n / 2, 2)
+    twice = response.Cells(doses, half, mean, half)
+    again = response.best(fit, 0.0, 11.0, doses[:12], cells=twice)
+    assert again.chance == pytest.approx(straight.chance, abs=0.01)

@@ -259,10 +259,16 @@ def test_what_cannot_be_told_says_why():
 
 
 def test_revenue_of_a_handful_of_customers_is_said_to_be_one():
-    """n mean^2 / (mean^2 + variance): 400 / (1 + 99) = 4 customers in effect, and 8."""
-    few = of_moments([[1.0], [1.0]], [[99.0], [1.0]], (400, 400))
-    enough = of_moments([[1.0], [1.0]], [[49.0], [1.0]], (400, 400))
-    for found, said in ((few, True), (enough, False)):
+    """n mean^2 / (mean^2 + variance): 400 / (1 + 99) = 4 customers in effect, and 8.
+
+    Eight are enough beside eight others, whose skewness takes theirs off; not where they make all
+    of the error; 32 are.
+    """
+    few = of_moments([[1.0], [1.0]], [[99.0], [99.0]], (400, 400))
+    enough = of_moments([[1.0], [1.0]], [[49.0], [49.0]], (400, 400))
+    alone = of_moments([[1.0], [1.0]], [[49.0], [49.0]], (400, 8000))
+    more = of_moments([[1.0], [1.0]], [[49.0], [49.0]], (1600, 32000))
+    for found, said in ((few, True), (enough, False), (alone, True), (more, False)):
         made = lines((book.REVENUE,), found, Terms(0.3, contact=0.1))
         for name in ("incremental_profit", "margin_per_dollar", "incremental_revenue"):
             assert (made[name].note or "").startswith("few_buyers") == said, name

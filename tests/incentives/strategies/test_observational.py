@@ -243,3 +243,36 @@ def test_the_rows_do_not_depend_on_the_order_of_the_table(found):
     for a, b in zip(first.rows, second.rows, strict=True):
         assert (a.estimand, a.arm, a.term, a.at) == (b.estimand, b.arm, b.term, b.at)
         assert a.estimate == b.estimate or abs(a.estimate - b.estimate) < 1e-9
+
+
+def test_few_shops_that_had_it_are_no_crowd(found):
+    """Whole shops: 4 of 40 do not have the degrees of freedom of 40; 2 unlike ones allow none."""
+    table = columns()
+    rng = np.random.default_rng(2)
+    table["household"] = np.arange(N) % 40
+    for few in (4, 20):
+        table["arm"] = np.where(table["household"] < few, "coupon", "none")
+        table["redeemed"] = (table["arm"] == "coupon").astype(int)
+        table["revenue"] = 20 + 4 * table["age"] + rng.normal(size=40)[table["household"]]
+        made = found(table, design=DESIGN | {"cluster": "household"})
+        row = one(made, estimand="average_effect", metric="revenue")
+        half = (row.ci_high - row.ci_low) / 2 / row.std_error
+        assert half > 2.3 if few == 4 else half < 2.1
+    table["household"] = np.where(rng.random(N) < 0.02, 1, 2 * (table["arm"] == "none"))
+    table["household"] += np.where(table["arm"] == "none", np.arange(N) % 20, 0)
+    made = found(table, design=DESIGN | {"cluster": "household"})
+    row = one(made, estimand="average_effect", metric="revenue")
+    assert row.note.startswith(("few_clusters", "too_few_units"))
+    assert row.ci_low is None
+
+
+def test_an_outcome_that_a_few_carry_is_told(found):
+    table = columns()
+    rare = np.zeros(N, int)
+    for arm in ("coupon", "none"):
+        rare[np.flatnonzero(table["arm"] == arm)[::200][:4]] = 1
+    for values, told in ((rare, True), (table["bought"], False)):
+        made = found({**table, "bought": values})
+        for estimand in ("average_effect", "average_effect_treated", "partially_linear_effect"):
+            row = one(made, estimand=estimand, metric="bought")
+            assert (row.note or "").startswith("few_carry") == told, row

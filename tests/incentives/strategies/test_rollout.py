@@ -323,3 +323,15 @@ def test_an_average_says_which_groups_the_covariates_left_out(analysed):
     assert code(results.one(estimand="average_effect", term=None)) == "no_overlap"
     _, fewer = analysed(columns, covariates=names[:3])
     assert code(fewer.one(estimand="average_effect", term=None)) is None
+
+
+def test_one_large_market_is_few_markets(analysed):
+    """Of twelve that begin, one with nearly all customers: few in effect."""
+    for size, told in ((500, "few_markets"), (100_000, "one_market")):
+        large = changed(table(), customers=lambda r, n=size: n if r["market"] == "m00" else 100)
+        _, plain = analysed(large)
+        _, weighted = analysed(large, weight="customers")
+        rows = [r.one(estimand="average_effect", term=None) for r in (plain, weighted)]
+        assert rows[0].note is None
+        assert rows[1].note.startswith(told)
+        assert (rows[1].std_error is None) == (told == "one_market")

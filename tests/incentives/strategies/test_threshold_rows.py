@@ -266,3 +266,16 @@ def test_the_order_of_rows_changes_nothing(write):
     mixed = np.random.default_rng(5).permutation(4000)
     _, other = asked(write, {k: v[mixed] for k, v in d.items()})
     assert other == plain
+
+
+def test_of_few_values_no_sorting_is_told(write):
+    """Multiples of 5 dollars: the bandwidth would be all of a side, its bend look like sorting."""
+    d = baskets(n=20_000)
+    fives = {**d, "basket": np.round(d["basket"] / 5) * 5}
+    assert density_test(fives["basket"], 50.0).p_value < 0.05  # which is why
+    _, results = asked(write, fives, {**SAID, "cutoff": 50})
+    row = results.one(estimand="density_test")
+    assert row.note.startswith("no_density: ")
+    assert row.p_value is None
+    _, results = asked(write, {**d, "basket": np.round(d["basket"])})
+    assert results.one(estimand="density_test").p_value is not None
