@@ -1,6 +1,9 @@
-"""Sizes of whole clusters that were randomised in; why an arm of them allows no error out."""
+"""Sizes of clusters or markets in; how many they count for, and whether there is an error, out."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +24,28 @@ UNLIKE = (
 )
 
 
+def effective(size: Floats) -> float:
+    """How many of one `size` [G] tell as much: (sum size)^2 / sum size^2 (Kish); 0 of none."""
+    return float(size.sum()) ** 2 / float(size @ size) if len(size) else 0.0
+
+
+def welch_df(variance: Sequence[float], count: Sequence[float]) -> float:
+    """Degrees of freedom of a sum of variances, each of so many clusters; infinite where it is 0.
+
+    Source: Welch (1947), Biometrika 34, 28-35; Satterthwaite (1946), Biometrics Bulletin 2.
+    """
+    total = math.fsum(variance)
+    if not total > 0.0:
+        return math.inf
+    return 1.0 / sum((v / total) ** 2 / (n - 1.0) for v, n in zip(variance, count, strict=True))
+
+
 def thin(size: Floats) -> bool:
-    """Whether clusters of `size` [G] are too few in effect, (sum size)^2 / sum size^2.
+    """Whether clusters of `size` [G] are too few in effect.
 
     Of three clusters or fewer, half a cluster less than there are.
     """
-    effective = float(size.sum()) ** 2 / float(size @ size)
-    return effective < min(FEW_CLUSTERS, len(size) - 0.5)
+    return effective(size) < min(FEW_CLUSTERS, len(size) - 0.5)
 
 
 def unlike(own: Floats, others: Floats) -> bool:

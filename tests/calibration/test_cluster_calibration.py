@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from table import record
 
+from retention_lab.ab.estimate import equal_variances_too
 from retention_lab.ab.margin import Margin
 from retention_lab.clusters import THIN, UNLIKE
 from retention_lab.data.moments import Moments
@@ -113,3 +114,27 @@ def test_an_arm_without_large_clusters_does_not_find_an_effect(sizes, count):
     scenario = f"mean that grows with the size, {sizes[0]}/{sizes[1]} clusters of two sizes"
     error = record("clusters", scenario, "size", 0.05, np.mean(known), len(known))
     assert np.mean(known) <= 0.05 + SIGMAS * error + SMALL
+
+
+@pytest.mark.parametrize("sizes", [(10, 40), (20, 20)], ids=str)
+@pytest.mark.parametrize("kind", ["normal", "log-normal", "by size"])
+def test_a_covariate_of_clusters_differs_as_seldom_as_it_says(kind, sizes, count):
+    """By the larger of Welch's and Student's p-value; a test is invalid below 0.001."""
+    need, rng = NEEDS["mean"], np.random.default_rng(3)
+    arm, p = np.repeat(list("ab"), sizes), []
+    for _ in range(15 * count):
+        n = np.maximum(np.rint(rng.lognormal(5.0, 1.0, len(arm))), 20).astype(int)
+        own = np.exp(1.2 * rng.normal(size=len(arm))) if kind == "log-normal" else (
+            0.3 * rng.normal(size=len(arm)) + (0.5 * np.log(n) if kind == "by size" else 0.0)
+        )  # fmt: skip
+        m = Margin(by_shop(arm, n, {"y": own}, need.pairs), need, "shop", ("arm",), 0.05)
+        found = m.compare(("b",), ("a",)).difference
+        found = equal_variances_too(found, m.level("b"), m.level("a"))
+        p += [] if found.p_value is None else [found.p_value]
+    scenario = f"{kind}, {sizes[0]}/{sizes[1]} clusters, sizes log-normal (1)"
+    for level in (0.05, 0.001):
+        share = np.mean(np.array(p) < level)
+        error = record(
+            "covariate difference, clusters", scenario, "size", f"at most {level}", share, len(p)
+        )
+        assert share <= level + SIGMAS * error + level / 2

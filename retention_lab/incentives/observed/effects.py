@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from retention_lab.clusters import thin
+from retention_lab.clusters import FEW_CLUSTERS, effective, thin, welch_df
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int64]
 CONSTANT = "zero_variance: every unit has the same value, so there is no error to compare with"
 NOT_FINITE = "not_finite: the values are infinite or too large to add up"
 ONE_CLUSTER = "one_cluster: all units belong to one cluster, so there is no error between clusters"
-FEW_CLUSTERS = "few_clusters: the units of an arm are of fewer than 3 clusters in effect"
+THIN = f"few_clusters: the units of an arm are of fewer than {FEW_CLUSTERS:.0f} clusters in effect"
 GRAIN = 1e-12  # of the outcome's spread: an error below it is rounding
 
 
@@ -122,27 +122,15 @@ def shared(phi: Floats, cluster: Ints, mine: Bools) -> Shared:
         size = sizes[at]
         own = int((size > 0).sum())
         if own < 2 or thin(size[size > 0]):
-            return Shared(sums, sizes, 0.0, FEW_CLUSTERS)
+            return Shared(sums, sizes, 0.0, THIN)
         scale = math.sqrt((own - 1.0) / own) / (1.0 - size / size.sum())
         for i, row in enumerate(phi):
             sums[at, i] = scale * np.bincount(place[side], row[side], minlength=groups)
-    told = [_effective(s) for s in sizes]
+    told = [effective(s) for s in sizes]
     spread = [float(np.square(s[0]).sum()) for s in sums]
-    df = min(_welch(spread, told), _welch([1.0 / n for n in told], told),
-             _effective(sizes.sum(axis=0)) - 1.0)  # fmt: skip
+    alike = welch_df([1.0 / n for n in told], told)
+    df = min(welch_df(spread, told), alike, effective(sizes.sum(axis=0)) - 1.0)
     return Shared(sums, sizes, df, None)
-
-
-def _effective(size: Floats) -> float:
-    return float(size.sum()) ** 2 / float(size @ size)
-
-
-def _welch(variance: Sequence[float], n: Sequence[float]) -> float:
-    """Degrees of freedom of a sum of variances, each of so many clusters."""
-    total = sum(variance)
-    if not total > 0.0:
-        return math.inf
-    return 1.0 / sum((v / total) ** 2 / (m - 1.0) for v, m in zip(variance, n, strict=True))
 
 
 def clustered(phi: Floats, cluster: Ints) -> Floats:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
+from retention_lab.clusters import effective, welch_df
 from retention_lab.incentives.rollout.aggregate import Average
 from retention_lab.incentives.rollout.staggered import Bools, Floats
 
@@ -58,11 +58,6 @@ def jackknife_scale(weight: Floats) -> Floats:
     return np.asarray((n - 1.0) / n / (1.0 - weight / weight.sum()) ** 2)
 
 
-def effective(weight: Floats) -> float:
-    """How many markets of one weight tell as much: (sum w)^2 / sum w^2 (Kish); 0 of none."""
-    return float(weight.sum()) ** 2 / float(weight @ weight) if len(weight) else 0.0
-
-
 def sides_of(found: Average) -> tuple[float, float]:
     """The markets that began and that an average rests on, and the others, as `effective`."""
     involved = (found.null != 0) & ~found.treated
@@ -84,14 +79,10 @@ def error_of(found: Average) -> Error:
         return Error(None, 0.0)
     squares = scale * psi**2 / len(psi) ** 2
     sides = [found.treated, involved & ~found.treated]
-    parts = [(float(squares[s].sum()), effective(found.weight[s])) for s in sides if s.any()]
-    total = sum(v for v, _ in parts)
+    sides = [s for s in sides if s.any()]
+    spread = [float(squares[s].sum()) for s in sides]
+    told, total = [effective(found.weight[s]) for s in sides], sum(spread)
     if not total > (4 * np.finfo(float).eps * max(1.0, abs(found.estimate))) ** 2:
         return Error(None, 0.0)
-    return Error(math.sqrt(total), min(_welch(parts), _welch([(1.0 / n, n) for _, n in parts])))
-
-
-def _welch(parts: Sequence[tuple[float, float]]) -> float:
-    """Degrees of freedom of a sum of variances, each of so many markets."""
-    total = sum(v for v, _ in parts)
-    return 1.0 / sum((v / total) ** 2 / (n - 1.0) for v, n in parts)
+    alike = welch_df([1.0 / n for n in told], told)
+    return Error(math.sqrt(total), min(welch_df(spread, told), alike))

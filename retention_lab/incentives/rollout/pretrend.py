@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from retention_lab.algebra import pseudo_inverse
+from retention_lab.clusters import effective
 from retention_lab.incentives.rollout.aggregate import Average
-from retention_lab.incentives.rollout.few import ALONE, effective, jackknife_scale
+from retention_lab.incentives.rollout.few import ALONE, jackknife_scale
 from retention_lab.incentives.rollout.staggered import Bools, Floats
 
 POWER = 0.8
