@@ -311,6 +311,18 @@ def test_too_few_clusters_for_a_covariate_are_not_adjusted(write):
     assert not results.where(estimand="variance_reduction").rows
 
 
+def test_groups_plan_no_share_of_the_customers(write):
+    """Twelve shops an arm, with 87 of 100 customers in one of them: as was planned."""
+    shop = np.repeat(np.arange(24), np.where(np.arange(24) < 12, 30, 200))
+    columns = {"arm": np.where(shop < 12, "a", "b"), "shop": shop.astype(str)}
+    columns["y"] = np.random.default_rng(0).normal(size=len(shop))
+    checks = run(write, columns)[0].checks
+    assert all(c.ok for c in checks)
+    said = [c.text for c in checks if c.code == "arms"]
+    assert len(said) == 2
+    assert not any("planned" in s for s in said)
+
+
 # -- covariates, which no arm can have moved -----------------------------------------------------
 
 

@@ -174,6 +174,21 @@ def test_a_dose_has_means_curves_and_a_best_value(write):
     assert row.estimate == pytest.approx(profit[d["arm"] == "c20"].mean(), rel=1e-9)
 
 
+def test_of_many_doses_the_best_is_found_where_no_smooth_curve_goes(write):
+    """Six knots cannot follow twelve doses of which one stands out."""
+    arms = ("none", *(f"c{i}" for i in range(1, 12)))
+    d = shop(n=6_000, arms=arms)
+    d["revenue"] = np.random.default_rng(6).normal(20 + 5 * (d["arm"] == "c8"), 5)
+    said = {"strategy": "dose", "revenue": "revenue", "margin": 0.4, "cost": {"contact": 0.1},
+            "dose": {a: i for i, a in enumerate(arms)}}  # fmt: skip
+    _, results = asked(write, d, said)
+    row = results.one(estimand="chance_best", at="8")
+    assert row.estimate > 0.99
+    assert row.method == "normal draws of the means at these doses"
+    best = results.one(estimand="best_dose")
+    assert best.ci_low <= 8 <= best.ci_high
+
+
 @pytest.mark.parametrize(
     ("incentive", "said"),
     [
